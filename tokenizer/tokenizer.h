@@ -1,0 +1,42 @@
+/* Text to token ids and back. The kinds of tokenizer sit behind this one header. */
+#ifndef MR_TOKENIZER_TOKENIZER_H
+#define MR_TOKENIZER_TOKENIZER_H
+
+#include "ref/base.h"
+
+typedef struct mr_tokenizer mr_tokenizer;
+
+/* Growing results. Start with {0}; encode and decode append; free with the functions below. */
+typedef struct {
+    int32_t *id;
+    idx      count, room;
+} mr_ids;
+
+typedef struct {
+    char *byte;          /* bytes may include NUL; one extra NUL follows for convenience */
+    idx   count, room;
+} mr_text;
+
+/* Opens a tokenizer file, or finds one in a model's folder: tokenizer.model[.vN]. MR_BAD when there is none or it is broken. */
+mr_status mr_tokenizer_open(const char *path, mr_tokenizer **out, mr_err *err);
+void      mr_tokenizer_close(mr_tokenizer *tokenizer);
+
+idx     mr_tokenizer_size(const mr_tokenizer *tokenizer);       /* number of ids */
+int32_t mr_tokenizer_bos(const mr_tokenizer *tokenizer);        /* -1 when there is none */
+int32_t mr_tokenizer_eos(const mr_tokenizer *tokenizer);
+const char *mr_tokenizer_kind(const mr_tokenizer *tokenizer);   /* "sentencepiece-bpe" */
+const char *mr_tokenizer_version(const mr_tokenizer *tokenizer);/* "v1", "v2", "v3", "v7" */
+
+/* The piece of an id as stored ("\xE2\x96\x81the", "<0x0A>"), its length in *bytes; NULL when out of range. */
+const char *mr_tokenizer_piece(const mr_tokenizer *tokenizer, int32_t id, idx *bytes);
+
+/* Appends the ids of text[0..bytes) to *out. Any bytes are accepted. Control pieces never come from text. No BOS, no EOS. */
+mr_status mr_tokenizer_encode(const mr_tokenizer *tokenizer, const char *text, idx bytes, mr_ids *out, mr_err *err);
+
+/* Appends the text of ids[0..count) to *out. MR_BAD when an id is out of range. */
+mr_status mr_tokenizer_decode(const mr_tokenizer *tokenizer, const int32_t *ids, idx count, mr_text *out, mr_err *err);
+
+void mr_ids_free(mr_ids *ids);
+void mr_text_free(mr_text *text);
+
+#endif
