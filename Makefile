@@ -1,0 +1,132 @@
+# mistral-ref. `make` builds, `make help` lists the targets. Libraries go to build/, the program to ./mistral-ref.
+
+# == settings: change here or on the command line (make CC=clang BLAS=0) ==============================================
+CC      = gcc
+OPT     = -O2 -g
+OMP     = 1# threads; 0: one
+BLAS    = 1# the blas engine; 0: plain C loops only
+SAN     = 0# 1: AddressSanitizer and UndefinedBehaviorSanitizer
+COV     = 0# 1: coverage counters
+WERROR  = 0# 1: warnings are errors
+PREFIX  = /usr/local
+JOBS   := $(shell nproc 2>/dev/null || echo 1)
+# == end of settings ==================================================================================================
+
+# -ffp-contract=off: a fused multiply-add would change bits. Never -ffast-math, never -march=native.
+WARN   := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wdouble-promotion -Wmissing-prototypes -Wstrict-prototypes \
+          -Wvla -Wundef -Wcast-qual -Wwrite-strings $(if $(filter 1,$(WERROR)),-Werror)
+FLAGS   = -std=c99 -ffp-contract=off $(OPT) $(WARN) -I. -MMD -MP $(CFLAGS)
+LIBS    = -lz -ljansson -lm
+ifeq ($(strip $(OMP)),1)
+FLAGS  += -fopenmp
+endif
+ifeq ($(strip $(BLAS)),1)
+FLAGS  += -DMR_BLAS
+LIBS   += -lopenblas
+endif
+ifeq ($(strip $(SAN)),1)
+FLAGS  += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+endif
+ifeq ($(strip $(COV)),1)
+FLAGS  += --coverage
+endif
+BUILD  := build/$(CC)-omp$(strip $(OMP))-blas$(strip $(BLAS))-san$(strip $(SAN))-cov$(strip $(COV))$(subst $() ,,$(OPT))
+
+# The equations: each of these files is compiled once per precision. The rest of ref/ is compiled once.
+TWICE  := embedding rmsnorm linear rope attention cache swiglu moe loss_cross_entropy show block ffn model arena
+ONCE   := $(filter-out $(TWICE:%=ref/%.c),$(wildcard ref/*.c)) $(wildcard weights/*.c tokenizer/*.c golden/*.c)
+OBJ    := $(ONCE:%.c=$(BUILD)/%.o) $(foreach f,$(TWICE),$(BUILD)/ref/$(f)_f32.o $(BUILD)/ref/$(f)_f64.o)
+CLI    := $(patsubst %.c,$(BUILD)/%.o,$(wildcard cli/*.c))
+LIB    := $(BUILD)/libmistral-ref.a
+TESTS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
+PYTHON  = golden/.venv/bin/python
+
+.NOTPARALLEL:
+.PHONY: all build deps demo test selftest lint san valgrind cov determinism golden golden-check bench install clean help
+all:            ## build the library and ./mistral-ref
+	@$(MAKE) --no-print-directory -j$(JOBS) build
+
+build: $(BUILD)/mistral-ref
+	@cp -f $< mistral-ref.new && mv -f mistral-ref.new mistral-ref && mkdir -p build && cp -f $(LIB) build/
+
+$(BUILD)/mistral-ref: $(CLI) $(LIB)
+	$(CC) $(FLAGS) $(LDFLAGS) -o $@ $(CLI) $(LIB) $(LIBS)
+
+$(LIB): $(OBJ)
+	@rm -f $@
+	@$(AR) rcs $@ $(OBJ)
+
+$(BUILD)/%_f32.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(FLAGS) -DMR_BITS=32 -c -o $@ $<
+$(BUILD)/%_f64.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(FLAGS) -DMR_BITS=64 -c -o $@ $<
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(FLAGS) -c -o $@ $<
+
+$(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(BUILD)/tests/check.o $(LIB)
+	$(CC) $(FLAGS) $(LDFLAGS) -o $@ $< $(BUILD)/tests/check.o $(LIB) -lcmocka $(LIBS)
+.PRECIOUS: $(BUILD)/tests/%.o
+
+PACKAGES = gcc make pkg-config zlib1g-dev libjansson-dev libutf8proc-dev libopenblas-openmp-dev libgomp1 libcmocka-dev
+DEVELOPER_PACKAGES = clang libclang-rt-14-dev libomp-14-dev cppcheck valgrind gcovr python3 python3-venv
+deps:           ## install the packages (Debian, Ubuntu); as root or with sudo
+	@tests/deps.sh $(PACKAGES)
+
+deps-dev: deps  ## ... and those of lint, san, valgrind, cov
+	@tests/deps.sh $(DEVELOPER_PACKAGES)
+
+demo: all       ## the main job on a small model: generate, trace, route, verify
+	@./tests/demo.sh
+
+test: all       ## every test; the last line counts them
+	@$(MAKE) --no-print-directory -j$(JOBS) $(TESTS)
+	@tests/run.sh $(TESTS)
+
+selftest: all   ## every committed golden case against this build
+	@./mistral-ref selftest
+
+lint:           ## structure: include order, file and line size, one tag per equation, no leftovers; cppcheck
+	@tests/lint.sh
+
+san:            ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@$(MAKE) --no-print-directory test SAN=1
+
+valgrind: all   ## the tests under valgrind memcheck
+	@$(MAKE) --no-print-directory -j$(JOBS) OMP=0 all $(TESTS:$(BUILD)/%=$(BUILD)/%)
+	@MR_WRAP="valgrind -q --error-exitcode=99 --leak-check=full" tests/run.sh $(TESTS)
+
+cov:            ## line coverage: ref/ 100 %, the rest 90 %
+	@$(MAKE) --no-print-directory test COV=1 OPT=-O0
+	@tests/cov.sh
+
+determinism:    ## one hash of a MoE trace over threads, compilers and optimisation levels
+	@tests/determinism.sh
+
+$(PYTHON): golden/requirements.txt
+	python3 -m venv golden/.venv
+	golden/.venv/bin/pip install -q torch==2.13.0
+	golden/.venv/bin/pip install -q -r golden/requirements.txt
+	@touch $@
+
+golden: $(PYTHON)        ## regenerate golden/cases from Hugging Face's own classes
+	$(PYTHON) golden/generate.py golden/cases
+
+golden-check: all $(PYTHON)  ## prove that the committed golden files are what PyTorch gives, and ids what sentencepiece gives
+	$(PYTHON) golden/check.py
+
+bench: all      ## ratios taken in one run; asserts nothing
+	@bench/run.sh
+
+install: all    ## PREFIX=/usr/local, DESTDIR respected
+	install -D -m 755 mistral-ref $(DESTDIR)$(PREFIX)/bin/mistral-ref
+
+clean:          ## remove everything that was built
+	rm -rf build mistral-ref
+
+help:           ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
+
+-include $(shell find build -name '*.d' 2>/dev/null)

@@ -1,0 +1,88 @@
+/* The memory of a run: one walk over everything it holds, which either counts bytes or carves them from one block. */
+#include "ref/real.h"
+#include "ref/state.h"
+
+#define ALIGNMENT 64
+
+typedef struct {
+    char *memory;   /* NULL while counting */
+    idx   used;     /* bytes so far, -1 after an overflow */
+} arena;
+
+static void *take(arena *a, idx count, idx size) {
+    idx bytes, end;
+    if (a->used < 0 || !mr_mul(count, size, &bytes) || !mr_add(bytes, ALIGNMENT - 1, &bytes) ||
+        !mr_add(a->used, bytes / ALIGNMENT * ALIGNMENT, &end)) {
+        a->used = -1;
+        return NULL;
+    }
+    void *at = a->memory != NULL ? a->memory + a->used : NULL;
+    a->used = end;
+    return at;
+}
+
+/* Ring length of a layer, per sequence: what its window can still see, or every position of the longest sequence. */
+static idx ring_slots(const FN(run) *run, idx layer) {
+    const idx span = mr_config_span(&run->model->config, layer);
+    return span > 0 ? span : run->longest;
+}
+
+static void carve_sequences(FN(run) *run, arena *a) {
+    const idx B = run->options.n_seqs;
+    run->face.seen = take(a, B, sizeof *run->face.seen);
+    run->length    = take(a, B, sizeof *run->length);
+    run->capacity  = take(a, B, sizeof *run->capacity);
+    run->column    = take(a, B, sizeof *run->column);
+    run->first     = take(a, B, sizeof *run->first);
+}
+
+static void carve_activations(FN(run) *run, arena *a) {
+    const mr_config *c = &run->model->config;
+    const idx T = run->options.max_tokens, copies = T * c->n_experts_per_tok;
+    run->position = take(a, T, sizeof *run->position);
+    run->cos_ = take(a, T * (c->head_dim / 2), sizeof(real));
+    run->sin_ = take(a, T * (c->head_dim / 2), sizeof(real));
+#define TENSOR(field, name, scope, type, shape, equation) \
+    run->field = take(a, FN(tensor_room)(run, FN(T_##field)), sizeof *run->field);
+#include "ref/tensors.def"
+    run->row       = take(a, c->n_heads * run->longest, sizeof(real));
+    run->expert_in = take(a, c->n_experts > 0 ? T * c->dim : 0, sizeof(real));
+    run->copy      = take(a, copies, sizeof *run->copy);
+    run->place     = take(a, copies, sizeof *run->place);
+    run->bin       = take(a, c->n_experts + 1, sizeof *run->bin);
+}
+
+static void carve_scratch(FN(run) *run, arena *a) {
+    const mr_config *c = &run->model->config;
+    idx widest = c->dim > c->hidden_dim ? c->dim : c->hidden_dim;
+    if (c->n_heads * c->head_dim > widest) widest = c->n_heads * c->head_dim;
+    run->scratch = take(a, run->options.engine == MR_BLAS_ENGINE ? MR_LINEAR_ROWS * widest : 0, sizeof(real));
+}
+
+static void carve_rings(FN(run) *run, arena *a) {
+    const mr_config *c = &run->model->config;
+    run->slots  = take(a, c->n_layers, sizeof *run->slots);
+    run->ring_k = take(a, c->n_layers, sizeof *run->ring_k);
+    run->ring_v = take(a, c->n_layers, sizeof *run->ring_v);
+    idx most = 0;
+    for (idx l = 0; l < c->n_layers; l++) {
+        const idx dim[] = {run->options.n_seqs, ring_slots(run, l), c->n_kv_heads, c->head_dim};
+        real *k = take(a, mr_count(4, dim), sizeof *k), *v = take(a, mr_count(4, dim), sizeof *v);
+        most = dim[1] > most ? dim[1] : most;
+        if (a->memory == NULL) continue;
+        run->slots[l] = dim[1];
+        run->ring_k[l] = k;
+        run->ring_v[l] = v;
+    }
+    run->slot_position = take(a, run->options.n_seqs * most, sizeof *run->slot_position);
+}
+
+idx FN(carve)(FN(run) *run, char *memory) {
+    arena a = {memory, 0};
+    take(&a, 1, sizeof *run);   /* the run itself comes first */
+    carve_sequences(run, &a);
+    carve_activations(run, &a);
+    carve_scratch(run, &a);
+    carve_rings(run, &a);
+    return a.used;
+}

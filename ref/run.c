@@ -1,0 +1,68 @@
+/* The run as callers see it: precision chosen once, then one pointer for everything. */
+#include "ref/run.h"
+
+#include <string.h>
+
+#define MR_BITS 64
+#include "ref/real.h"
+#include "ref/state.h"
+
+/* The other precision's entry points; state.h above declared those of double. */
+idx     mr_run_size_f32(const mr_model *model, const mr_run_options *options);
+mr_run *mr_run_init_f32(const mr_model *model, const mr_run_options *options, void *memory);
+
+bool mr_engine_built(mr_engine engine) {
+#ifdef MR_BLAS
+    return engine == MR_PLAIN_ENGINE || engine == MR_BLAS_ENGINE;
+#else
+    return engine == MR_PLAIN_ENGINE;
+#endif
+}
+
+idx mr_run_size(const mr_model *model, const mr_run_options *options) {
+    return options->precision == MR_F64_RUN ? mr_run_size_f64(model, options) : mr_run_size_f32(model, options);
+}
+
+mr_status mr_run_init(const mr_model *model, const mr_run_options *o, void *memory, mr_run **out, mr_err *err) {
+    if (!mr_engine_built(o->engine))
+        return mr_fail(err, MR_USAGE, "this build has no BLAS engine; use --engine plain or build with BLAS=1");
+    memset(memory, 0, (size_t)mr_run_size(model, o));
+    *out = o->precision == MR_F64_RUN ? mr_run_init_f64(model, o, memory) : mr_run_init_f32(model, o, memory);
+    return MR_OK;
+}
+
+mr_status mr_run_open(const mr_model *model, const mr_run_options *options, mr_run **out, mr_err *err) {
+    const idx bytes = mr_run_size(model, options);
+    void *memory = mr_alloc(bytes, 1, err);
+    *out = NULL;
+    if (memory == NULL || mr_run_init(model, options, memory, out, err)) {
+        mr_free(memory);
+        return err != NULL ? err->code : MR_BAD;
+    }
+    (*out)->owned = memory;
+    return MR_OK;
+}
+
+void mr_run_close(mr_run *run) {
+    if (run != NULL) mr_free(run->owned);
+}
+
+void mr_run_reset(mr_run *run, idx b, int64_t first) { run->reset(run, b, first); }
+
+mr_status mr_run_forward(mr_run *run, const int32_t *tokens, const idx *length, mr_err *err) {
+    return run->forward(run, tokens, length, err);
+}
+
+idx mr_run_rows(const mr_run *run) { return run->rows; }
+
+void mr_run_logits(const mr_run *run, idx row, double *out) { run->logits(run, row, out); }
+
+double mr_run_log_probability(const mr_run *run, idx row, int32_t target) {
+    return run->log_probability(run, row, target);
+}
+
+double mr_run_cross_entropy(const mr_run *run, const int32_t *targets) { return run->cross_entropy(run, targets); }
+
+void mr_run_show_cache(mr_run *run) { run->show_cache(run); }
+
+idx mr_run_seen(const mr_run *run, idx b) { return run->seen[b]; }

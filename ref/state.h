@@ -1,0 +1,77 @@
+/* What a run holds, in one precision. Private to ref/; include after ref/real.h. */
+#include "ref/mr_internal.h"
+
+#define TYPE_R real
+#define TYPE_I int32_t
+#define TYPE_U uint8_t
+
+typedef struct FN(run) FN(run);
+
+/* The precision-free face of both runs: first member of each, so that one pointer serves as both. */
+struct mr_run {
+    void      (*reset)(mr_run *run, idx b, int64_t first);
+    mr_status (*forward)(mr_run *run, const int32_t *tokens, const idx *length, mr_err *err);
+    void      (*logits)(const mr_run *run, idx row, double *out);
+    double    (*log_probability)(const mr_run *run, idx row, int32_t target);
+    double    (*cross_entropy)(const mr_run *run, const int32_t *targets);
+    void      (*show_cache)(mr_run *run);
+    idx         rows;    /* rows of logits of the last call */
+    idx        *seen;    /* [n_seqs] tokens so far */
+    void       *owned;   /* memory to free, or NULL */
+};
+
+struct FN(run) {
+    mr_run          face;
+    const mr_model *model;
+    mr_run_options  options;
+    idx             T;          /* tokens of this call */
+    idx             columns;    /* S: positions of all sequences */
+    idx            *length;     /* [n_seqs] new tokens of this call */
+    idx            *capacity;   /* [n_seqs] */
+    idx            *column;     /* [n_seqs] first column of each sequence */
+    int64_t        *first;      /* [n_seqs] absolute position of the first token */
+    int64_t        *position;   /* [max_tokens] absolute position of each token */
+    real           *cos_, *sin_;/* [max_tokens,D/2] */
+
+    /* activations: one buffer per row of the table, reused by every layer */
+#define TENSOR(field, name, scope, type, shape, equation) TYPE_##type *field;
+#include "ref/tensors.def"
+
+    real  *row;                 /* [H,longest] scores of one query row per head, when no tap wants them all */
+    idx    longest;
+    real  *scratch;             /* mr_linear's */
+    real  *expert_in;           /* [max_tokens,d] rows gathered for one expert */
+    idx   *copy, *place, *bin;  /* dispatch: [max_tokens*K] twice, [E+1] */
+    idx   *slots;               /* [L] ring length of each layer, per sequence */
+    real **ring_k, **ring_v;    /* [L] each [n_seqs,slots,G,D] */
+    int32_t *slot_position;     /* [n_seqs * longest ring] what cache_pos shows */
+};
+
+/* Rows of ref/tensors.def. */
+enum FN(tensor) {
+#define TENSOR(field, name, scope, type, shape, equation) FN(T_##field),
+#include "ref/tensors.def"
+    FN(T_count)
+};
+
+/* Offers `rows` rows of a tensor to the tap under its full name (show.c). expert: -1 but for experts.E.out. */
+bool FN(wanted)(const FN(run) *run, enum FN(tensor) which, idx layer, idx expert, idx rows);
+void FN(show)(const FN(run) *run, enum FN(tensor) which, idx layer, idx expert, idx rows, const void *data);
+
+/* Rounds n elements to the storage type, then shows them: rounding sites and golden sites are one list. */
+void FN(keep)(const FN(run) *run, enum FN(tensor) which, idx layer, idx rows, real *data);
+void FN(round_all)(real *data, idx n, mr_storage storage);
+
+/* Elements to allocate for a tensor: the table's shape for max_tokens; 0 when only a tap would need it (show.c). */
+idx FN(tensor_room)(const FN(run) *run, enum FN(tensor) which);
+
+/* Counts the bytes of a run (memory NULL) or carves them; -1 when they overflow (arena.c). */
+idx FN(carve)(FN(run) *run, char *memory);
+
+/* Bytes of a run, -1 when they overflow; and the run itself in that much zeroed memory (model.c). */
+idx     FN(run_size)(const mr_model *model, const mr_run_options *options);
+mr_run *FN(run_init)(const mr_model *model, const mr_run_options *options, void *memory);
+
+/* (B2) one layer, from x [T,d] to run->h [T,d] (block.c); its feed-forward half (ffn.c). */
+void FN(block)(FN(run) *run, idx layer, const real *x);
+void FN(ffn)(FN(run) *run, idx layer);
