@@ -14,7 +14,7 @@ JOBS   := $(shell nproc 2>/dev/null || echo 1)
 
 # -ffp-contract=off: a fused multiply-add would change bits. Never -ffast-math, never -march=native.
 WARN   := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wdouble-promotion -Wmissing-prototypes -Wstrict-prototypes \
-          -Wvla -Wundef -Wcast-qual -Wwrite-strings $(if $(filter 1,$(WERROR)),-Werror)
+          -Wvla -Wundef -Wwrite-strings $(if $(filter 1,$(WERROR)),-Werror)
 FLAGS   = -std=c99 -ffp-contract=off $(OPT) $(WARN) -I. -MMD -MP $(CFLAGS)
 LIBS    = -lz -ljansson -lm
 ifeq ($(strip $(OMP)),1)

@@ -9,7 +9,7 @@
 /* Row of key or value at position p of its sequence: from the ring while p < seen, else among the new rows. */
 static const real *row_at(const FN(keys) *keys, const real *ring, const real *rows, idx p, idx width) {
     if (p >= keys->seen) return rows + (p - keys->seen) * width;
-    return ring + (idx)((keys->first + p) % keys->slots) * width;
+    return ring + (idx)((keys->origin + p) % keys->slots) * width;
 }
 
 /* s_j = (q . k_j) D^-1/2; the eager path of both upstreams rounds the product and the scaled product */

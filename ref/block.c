@@ -33,7 +33,7 @@ static void attend_head(FN(run) *run, idx l, idx h, idx b, idx t0, bool all) {
     const idx H = c->n_heads, G = c->n_kv_heads, D = c->head_dim, seen = run->face.seen[b];
     const idx ring = b * run->slots[l] * G * D, group = h / (H / G);
     const FN(keys) keys = {run->ring_k[l] + ring, run->ring_v[l] + ring, run->k_rope + t0 * G * D,
-                           run->v + t0 * G * D, run->slots[l], seen, run->first[b]};
+                           run->v + t0 * G * D, run->slots[l], seen, FN(slot_origin)(run, l, b)};
     for (idx a = 0; a < run->length[b]; a++) {
         const idx t = t0 + a;
         idx from, to;
@@ -58,7 +58,7 @@ static void attend(FN(run) *run, idx l) {
     for (idx b = 0, t0 = 0; b < run->options.n_seqs; t0 += run->length[b], b++) {
         const idx ring = b * run->slots[l] * width;
         FN(cache_write)(run->ring_k[l] + ring, run->ring_v[l] + ring, run->k_rope + t0 * width, run->v + t0 * width,
-                        run->length[b], run->first[b] + run->face.seen[b], run->slots[l], width);
+                        run->length[b], FN(slot_origin)(run, l, b) + run->face.seen[b], run->slots[l], width);
     }
     if (all) {
         FN(show)(run, FN(T_scores), l, -1, T, run->scores);

@@ -33,11 +33,20 @@ static mr_status check_heads(const mr_config *c, const char *source, mr_err *err
     if (c->n_heads % c->n_kv_heads != 0)
         return mr_fail(err, MR_BAD, "%s: n_heads %td is not a multiple of n_kv_heads %td; every KV head "
                        "serves the same number of query heads", source, c->n_heads, c->n_kv_heads);
-    idx width, table;
-    if (!mr_mul(c->n_heads, c->head_dim, &width) || width > INT32_MAX ||
-        !mr_mul(c->vocab_size, c->dim, &table) || !mr_mul(width, c->dim, &table))
-        return mr_fail(err, MR_BAD, "%s: %td heads of %td, dim %td and vocab_size %td overflow; correct the "
-                       "configuration", source, c->n_heads, c->head_dim, c->dim, c->vocab_size);
+    return MR_OK;
+}
+
+/* The products that sizes are made of (mr_config_sizes) stay far from 2^63. */
+static mr_status check_products(const mr_config *c, const char *source, mr_err *err) {
+    const idx limit = MR_IDX_MAX / 64, experts = c->n_experts > 0 ? c->n_experts : 1;
+    const idx ffn[] = {c->n_layers, experts, c->hidden_dim, c->dim}, attention[] = {c->n_layers, c->n_heads, c->head_dim, c->dim};
+    const idx table[] = {c->vocab_size, c->dim}, width[] = {c->n_heads, c->head_dim};
+    const idx counts[] = {mr_count(4, ffn), mr_count(4, attention), mr_count(2, table), mr_count(2, width)};
+    for (int i = 0; i < 4; i++)
+        if (counts[i] < 0 || counts[i] > (i == 3 ? INT32_MAX : limit))
+            return mr_fail(err, MR_BAD, "%s: sizes overflow (dim %td, %td layers, %td heads of %td, hidden_dim %td, vocab_size "
+                           "%td, %td experts); correct the configuration", source, c->dim, c->n_layers, c->n_heads,
+                           c->head_dim, c->hidden_dim, c->vocab_size, c->n_experts);
     return MR_OK;
 }
 
@@ -69,12 +78,19 @@ static mr_status check_experts(const mr_config *c, const char *source, mr_err *e
 
 mr_status mr_config_check(const mr_config *c, const char *source, mr_err *err) {
     if (check_sizes(c, source, err) || check_heads(c, source, err) || check_windows(c, source, err) ||
-        check_experts(c, source, err)) return MR_BAD;
+        check_experts(c, source, err) || check_products(c, source, err)) return MR_BAD;
     if (!(c->norm_eps >= 0) || !(c->norm_eps < 1))
         return mr_fail(err, MR_BAD, "%s: expected norm_eps (rms_norm_eps) in [0,1), found %g", source, c->norm_eps);
     if (!(c->rope_theta > 0) || !isfinite(c->rope_theta))
         return mr_fail(err, MR_BAD, "%s: expected rope_theta above 0, found %g", source, c->rope_theta);
     return MR_OK;
+}
+
+void mr_config_follow(mr_config *c, mr_convention convention) {
+    c->convention = convention;                                 /* rounding of cos, sin and products (R1) */
+    c->router_order = convention == MR_HF ? MR_SOFTMAX_TOPK : MR_TOPK_SOFTMAX;
+    c->router_weights_wide = convention == MR_HF;
+    c->expert_order = MR_EXPERTS_ASCENDING;
 }
 
 idx mr_config_window(const mr_config *c, idx layer) {

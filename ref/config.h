@@ -19,7 +19,7 @@ typedef enum {
 typedef enum { MR_INTERLEAVED, MR_HALF_SPLIT } mr_rope_layout;      /* pairs (2i, 2i+1) or (i, i+D/2) */
 typedef enum { MR_ANGLES_F32, MR_ANGLES_EXACT } mr_rope_angles;     /* angle formed in float32, or in double */
 typedef enum { MR_STORE_WIDE, MR_STORE_BF16, MR_STORE_F16 } mr_storage;  /* what activations and weights are rounded to */
-typedef enum { MR_NATIVE, MR_HF } mr_convention;                    /* rotary rounding under 16-bit storage */
+typedef enum { MR_NATIVE, MR_HF } mr_convention;                    /* whose rounding points, see mr_config_follow */
 typedef enum { MR_ATTENTION_EAGER, MR_ATTENTION_FUSED } mr_attention_rounding;  /* round scores and probs, or only the output */
 typedef enum { MR_TOPK_SOFTMAX, MR_SOFTMAX_TOPK } mr_router_order;  /* paper, or Hugging Face: softmax, top-k, renormalise */
 typedef enum { MR_EXPERTS_ASCENDING, MR_EXPERTS_SLOTS } mr_expert_order;  /* order in which experts are summed */
@@ -51,6 +51,9 @@ typedef struct {
 
 /* MR_BAD with a message that names the first broken rule, or MR_OK. `source` (a file name) opens the message. */
 mr_status mr_config_check(const mr_config *config, const char *source, mr_err *err);
+
+/* Sets every field in which the two upstreams differ: native (Mistral's own code) or Hugging Face (Transformers 5). */
+void mr_config_follow(mr_config *config, mr_convention convention);
 
 /* Window of layer l in keys; 0: none. */
 idx mr_config_window(const mr_config *config, idx layer);

@@ -108,6 +108,10 @@ static double cross_entropy(const mr_run *face, const int32_t *targets) {
     return FN(cross_entropy)(row_of(face, 0), targets, face->rows, ((const FN(run) *)face)->model->config.vocab_size);
 }
 
+int64_t FN(slot_origin)(const FN(run) *run, idx l, idx b) {
+    return mr_config_span(&run->model->config, l) > 0 ? run->first[b] : 0;
+}
+
 /* Absolute position held by every slot of the rings of layer l, -1 while empty, into pos [n_seqs*slots]. */
 static void cache_positions(const FN(run) *run, idx l, int32_t *pos) {
     const idx slots = run->slots[l];
@@ -115,7 +119,7 @@ static void cache_positions(const FN(run) *run, idx l, int32_t *pos) {
         const idx seen = run->face.seen[b];
         for (idx s = 0; s < slots; s++) pos[b * slots + s] = -1;
         for (idx p = seen > slots ? seen - slots : 0; p < seen; p++)
-            pos[b * slots + (idx)((run->first[b] + p) % slots)] = (int32_t)(run->first[b] + p);
+            pos[b * slots + (idx)((FN(slot_origin)(run, l, b) + p) % slots)] = (int32_t)(run->first[b] + p);
     }
 }
 

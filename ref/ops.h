@@ -42,10 +42,10 @@ void FN(rope_relayout)(real *x, idx T, idx heads, idx D, mr_rope_layout from, mr
 
 /* Keys and values of one sequence: the ring holds positions [seen - min(seen,slots), seen), the new rows what follows. */
 typedef struct {
-    const real *ring_k, *ring_v;   /* [slots,G,D], position p (counted from `first`) in slot (first+p) mod slots */
+    const real *ring_k, *ring_v;   /* [slots,G,D], position p of the sequence in slot (origin+p) mod slots */
     const real *new_k, *new_v;     /* [s,G,D], positions seen .. seen+s-1 */
     idx         slots, seen;
-    int64_t     first;             /* absolute position of the sequence's first token */
+    int64_t     origin;            /* absolute position of the sequence's first token; 0 without a window */
 } FN(keys);
 
 /* (A2) scores, probs and output of one query row and head over the keys [from,to) of its sequence

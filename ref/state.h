@@ -72,6 +72,10 @@ idx FN(carve)(FN(run) *run, char *memory);
 idx     FN(run_size)(const mr_model *model, const mr_run_options *options);
 mr_run *FN(run_init)(const mr_model *model, const mr_run_options *options, void *memory);
 
+/* What slots are counted from: ring slots from absolute position 0, the linear cache of a layer without window from the
+ * sequence's first token (model.c). */
+int64_t FN(slot_origin)(const FN(run) *run, idx layer, idx b);
+
 /* (B2) one layer, from x [T,d] to run->h [T,d] (block.c); its feed-forward half (ffn.c). */
 void FN(block)(FN(run) *run, idx layer, const real *x);
 void FN(ffn)(FN(run) *run, idx layer);

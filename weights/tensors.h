@@ -4,7 +4,8 @@
 
 #include "ref/base.h"
 
-/* `source` names the file (or formula) in messages. `tensor` is sorted by name (strcmp), names are unique. */
+/* `source` names the file (or formula) in messages. `tensor` is sorted by name (strcmp), names are
+ * unique. */
 typedef struct {
     char      *source;
     idx        count;

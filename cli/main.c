@@ -1,0 +1,72 @@
+/* mistral-ref: picks the subcommand, reports its one message, and exits with its status. */
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const mr_command commands[] = {
+    {"run", CMD_RUN, mr_cmd_run, "MODEL (-p TEXT | --tokens I,I,..) [-n N]", "generate text"},
+    {"logits", CMD_LOGITS, mr_cmd_logits, "MODEL (-p TEXT | --tokens I,I,..)", "logits of every position"},
+    {"score", CMD_SCORE, mr_cmd_score, "MODEL [FILE]", "log-probability of every token, perplexity"},
+    {"trace", CMD_TRACE, mr_cmd_trace, "MODEL (-p TEXT | --tokens I,I,..) -o OUT.npz|.safetensors",
+     "write every intermediate tensor"},
+    {"routing", CMD_ROUTING, mr_cmd_routing, "MODEL (-p TEXT | --tokens I,I,.. | FILE)", "which experts each token chose"},
+    {"info", CMD_INFO, mr_cmd_info, "MODEL|CONFIG", "sizes, parameters, FLOPs, memory"},
+    {"tokenize", CMD_TOKENIZE, mr_cmd_tokenize, "MODEL|TOKENIZER-FILE [TEXT]", "text to ids, ids to text"},
+    {"mask", CMD_MASK, mr_cmd_mask, "--tokens T [--window W] [--chunk N] [--rule RULE]", "who sees whom"},
+    {"init", CMD_INIT, mr_cmd_init, "CONFIG -o DIR [--seed S]", "a random-weight model that any program can rebuild"},
+    {"convert", CMD_CONVERT, mr_cmd_convert, "MODEL -o DIR --to hf|native [--dtype f32|bf16|f16]", "save in another layout"},
+    {"selftest", CMD_SELFTEST, mr_cmd_selftest, "[CASES]", "every golden case against this build"},
+};
+
+#define COMMANDS (sizeof commands / sizeof *commands)
+
+static void usage(FILE *out) {
+    fprintf(out, "mistral-ref " MR_VERSION ": reference implementation of the Mistral family, checked against PyTorch\n\n");
+    for (size_t i = 0; i < COMMANDS; i++)
+        fprintf(out, "  mistral-ref %-9s %s\n%24s%s\n", commands[i].name, commands[i].synopsis, "", commands[i].help);
+    fprintf(out, "\nmistral-ref COMMAND --help lists a command's options. Exit status: 0 good, 1 numbers disagree, 2 usage,\n"
+                 "3 bad file or shape, 4 a tensor is missing, 5 the comparison proves nothing.\n");
+}
+
+static bool asks_help(const char *word) { return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0; }
+
+static int help_of(const mr_command *command) {
+    printf("mistral-ref %s %s\n%s\n\n", command->name, command->synopsis, command->help);
+    mr_print_options(command);
+    return MR_OK;
+}
+
+/* The command's status; a result that could not be written is a failure too. */
+static int finish(mr_status status, const mr_err *err) {
+    if ((fflush(stdout) != 0 || ferror(stdout)) && status == MR_OK) {
+        fprintf(stderr, "mistral-ref: writing to standard output failed\n");
+        return MR_BAD;
+    }
+    if (err->code != MR_OK) fprintf(stderr, "mistral-ref: %s\n", err->text);
+    return (int)status;
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2) {
+        usage(stderr);
+        return MR_USAGE;
+    }
+    if (asks_help(argv[1])) usage(stdout);
+    else if (strcmp(argv[1], "--version") == 0) printf("mistral-ref " MR_VERSION "\n");
+    else {
+        for (size_t i = 0; i < COMMANDS; i++) {
+            if (strcmp(argv[1], commands[i].name) != 0) continue;
+            for (int a = 2; a < argc; a++)
+                if (asks_help(argv[a])) return help_of(&commands[i]);
+            mr_args args = {0};
+            mr_err err = {0};
+            mr_status status = mr_parse(argc - 1, argv + 1, &commands[i], &args, &err);
+            if (status == MR_OK) status = commands[i].run(&args, &err);
+            return finish(status, &err);
+        }
+        fprintf(stderr, "mistral-ref: unknown command \"%s\"; mistral-ref --help lists them\n", argv[1]);
+        return MR_USAGE;
+    }
+    return finish(MR_OK, &(mr_err){0});
+}

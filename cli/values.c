@@ -1,0 +1,98 @@
+/* Option values: strict, locale-independent, one message each. */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+mr_status mr_value_int(const char *option, const char *text, int64_t least, int64_t most, int64_t *out, mr_err *err) {
+    char *end;
+    if (text == NULL) return MR_OK;
+    errno = 0;
+    const long long value = strtoll(text, &end, 10);
+    if (*text == '\0' || *end != '\0' || errno != 0 || value < least || value > most)
+        return mr_fail(err, MR_USAGE, "%s: expected an integer from %lld to %lld, found \"%s\"", option, (long long)least,
+                       (long long)most, text);
+    *out = value;
+    return MR_OK;
+}
+
+mr_status mr_value_number(const char *option, const char *text, double *out, mr_err *err) {
+    char *end;
+    if (text == NULL) return MR_OK;
+    const double value = strtod(text, &end);   /* the program never calls setlocale, so "." is the point */
+    if (*text == '\0' || *end != '\0' || !isfinite(value))
+        return mr_fail(err, MR_USAGE, "%s: expected a finite number, found \"%s\"", option, text);
+    *out = value;
+    return MR_OK;
+}
+
+static mr_status push(mr_ids *ids, int32_t id, mr_err *err) {
+    if (ids->count == ids->room) {
+        const idx room = 2 * ids->room + 16;
+        int32_t *grown = mr_resize(ids->id, room, sizeof *grown, err);
+        if (grown == NULL) return MR_BAD;
+        ids->id = grown;
+        ids->room = room;
+    }
+    ids->id[ids->count++] = id;
+    return MR_OK;
+}
+
+mr_status mr_value_ids(const char *option, const char *text, mr_ids *out, mr_err *err) {
+    while (*text != '\0') {
+        char *end;
+        errno = 0;
+        const long value = strtol(text, &end, 10);
+        if (end == text || errno != 0 || value < INT32_MIN || value > INT32_MAX || (*end != '\0' && *end != ',') ||
+            (*end == ',' && end[1] == '\0'))
+            return mr_fail(err, MR_USAGE, "%s: expected token ids such as 1,22557,3304, found \"%s\"", option, text);
+        if (push(out, (int32_t)value, err)) return MR_BAD;
+        text = *end == ',' ? end + 1 : end;
+    }
+    return out->count > 0 ? MR_OK : mr_fail(err, MR_USAGE, "%s: expected at least one token id", option);
+}
+
+mr_status mr_value_word(const char *option, const char *text, const char *words, int *out, mr_err *err) {
+    if (text == NULL) return MR_OK;
+    const size_t length = strlen(text);
+    int n = 0;
+    for (const char *word = words; word != NULL; n++) {
+        const char *bar = strchr(word, '|');
+        const size_t size = bar != NULL ? (size_t)(bar - word) : strlen(word);
+        if (size == length && memcmp(word, text, size) == 0) {
+            *out = n;
+            return MR_OK;
+        }
+        word = bar != NULL ? bar + 1 : NULL;
+    }
+    return mr_fail(err, MR_USAGE, "%s: expected %s, found \"%s\"", option, words, text);
+}
+
+static mr_status read_all(FILE *in, const char *path, mr_text *out, mr_err *err) {
+    size_t got;
+    do {
+        if (out->room - out->count < 4096) {
+            const idx room = 2 * out->room + 8192;
+            char *grown = mr_resize(out->byte, room, 1, err);
+            if (grown == NULL) return MR_BAD;
+            out->byte = grown;
+            out->room = room;
+        }
+        got = fread(out->byte + out->count, 1, (size_t)(out->room - out->count - 1), in);
+        out->count += (idx)got;
+    } while (got > 0);
+    out->byte[out->count] = '\0';
+    return ferror(in) ? mr_fail(err, MR_BAD, "%s: reading failed: %s", path, strerror(errno)) : MR_OK;
+}
+
+mr_status mr_value_file(const char *path, mr_text *out, mr_err *err) {
+    if (strcmp(path, "-") == 0) return read_all(stdin, "standard input", out, err);
+    FILE *in = fopen(path, "rb");
+    if (in == NULL) return mr_fail(err, MR_BAD, "%s: cannot be opened: %s", path, strerror(errno));
+    const mr_status status = read_all(in, path, out, err);
+    fclose(in);
+    return status;
+}

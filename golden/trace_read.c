@@ -1,0 +1,163 @@
+/* Reading a trace: two kinds of file, one list of tensors, every element as a double. */
+#include "golden/trace.h"
+
+#include <string.h>
+
+#include "golden/lookup.h"
+#include "golden/npz.h"
+#include "ref/half.h"
+#include "weights/safetensors.h"
+
+/* Either an archive or a set; `view` lists its tensors without their data and without meta. */
+struct mr_trace {
+    char      *path;
+    mr_npz    *npz;      /* NULL for .safetensors */
+    mr_tensors set;
+    idx        count;
+    idx        meta;     /* its number in the file; the number of tensors when there is none */
+    char      *text;     /* of meta */
+    mr_tensor *view;
+};
+
+mr_status mr_trace_is_npz(const char *path, bool *npz, mr_err *err) {
+    *npz = mr_ends_with(path, ".npz");
+    if (*npz || mr_ends_with(path, ".safetensors")) return MR_OK;
+    return mr_fail(err, MR_BAD, "%s: a trace must end in .npz or .safetensors; rename the file",
+                   path);
+}
+
+/* The number of the i-th tensor in the file, where meta is one of them. */
+static idx in_file(const mr_trace *trace, idx i) { return i < trace->meta ? i : i + 1; }
+
+/* The bytes of the tensor with that number in the file, as they are there. */
+static mr_status read_raw(mr_trace *trace, idx number, void *out, idx bytes, mr_err *err) {
+    if (trace->npz != NULL) return mr_npz_read(trace->npz, number, out, err);
+    if (bytes > 0) memcpy(out, trace->set.tensor[number].data, (size_t)bytes);
+    return MR_OK;
+}
+
+/* ---- meta ------------------------------------------------------------------------------------ */
+
+static mr_status read_meta(mr_trace *trace, const mr_tensor *t, mr_err *err) {
+    if (t->dtype != MR_U8 || t->rank != 1 || t->dim[0] > MR_TRACE_META_LIMIT)
+        return mr_fail(err, MR_BAD,
+                       "%s: tensor meta: expected JSON text as U8 of rank 1 and at most "
+                       "16 MiB, found %s of rank %d; save numpy.frombuffer(text.encode(), "
+                       "numpy.uint8)",
+                       trace->path, mr_dtype_name(t->dtype), t->rank);
+    trace->text = mr_alloc(t->dim[0] + 1, 1, err);
+    if (trace->text == NULL) return MR_BAD;
+    mr_status status = read_raw(trace, trace->meta, trace->text, t->dim[0], err);
+    if (status == MR_OK && (idx)strlen(trace->text) != t->dim[0])
+        status = mr_fail(err, MR_BAD,
+                         "%s: tensor meta: holds a NUL byte, so it is no JSON text; write "
+                         "it again", trace->path);
+    return status;
+}
+
+/* ---- open and close -------------------------------------------------------------------------- */
+
+/* Copies the views of all tensors but meta. */
+static mr_status list(mr_trace *trace, mr_err *err) {
+    idx n = trace->npz != NULL ? mr_npz_count(trace->npz) : trace->set.count;
+    trace->meta = n;
+    trace->view = mr_alloc(n, (idx)sizeof *trace->view, err);
+    if (trace->view == NULL) return MR_BAD;
+    for (idx i = 0; i < n; i++) {
+        const mr_tensor *t = &trace->set.tensor[i];
+        if (trace->npz != NULL) t = mr_npz_tensor(trace->npz, i);
+        if (strcmp(t->name, MR_TRACE_META) == 0) {
+            trace->meta = i;
+            if (read_meta(trace, t, err) != MR_OK) return MR_BAD;
+            continue;
+        }
+        trace->view[trace->count] = *t;
+        trace->view[trace->count].data = NULL;
+        trace->count++;
+    }
+    return MR_OK;
+}
+
+mr_status mr_trace_open(const char *path, mr_trace **out, mr_err *err) {
+    bool npz;
+    *out = NULL;
+    if (mr_trace_is_npz(path, &npz, err) != MR_OK) return MR_BAD;
+    mr_trace *trace = mr_alloc(1, (idx)sizeof *trace, err);
+    if (trace == NULL) return MR_BAD;
+    mr_status status = MR_BAD;
+    trace->path = mr_alloc((idx)strlen(path) + 1, 1, err);
+    if (trace->path == NULL) goto failed;
+    memcpy(trace->path, path, strlen(path));
+    status = npz ? mr_npz_open(path, &trace->npz, err)
+                 : mr_safetensors_open(path, &trace->set, err);
+    if (status == MR_OK) status = list(trace, err);
+    if (status != MR_OK) goto failed;
+    *out = trace;
+    return MR_OK;
+failed:
+    mr_trace_close(trace);
+    return status;
+}
+
+void mr_trace_close(mr_trace *trace) {
+    if (trace == NULL) return;
+    mr_npz_close(trace->npz);
+    mr_tensors_close(&trace->set);
+    mr_free(trace->view);
+    mr_free(trace->text);
+    mr_free(trace->path);
+    mr_free(trace);
+}
+
+const char *mr_trace_meta(const mr_trace *trace) { return trace->text != NULL ? trace->text : ""; }
+
+idx mr_trace_count(const mr_trace *trace) { return trace->count; }
+
+const mr_tensor *mr_trace_tensor(const mr_trace *trace, idx i) { return &trace->view[i]; }
+
+idx mr_trace_find(const mr_trace *trace, const char *name) {
+    idx found = -1;
+    if (trace->npz != NULL) {
+        found = mr_npz_find(trace->npz, name);
+    } else {
+        const mr_tensor *t = mr_tensors_find(&trace->set, name);
+        if (t != NULL) found = (idx)(t - trace->set.tensor);
+    }
+    if (found == trace->meta || found < 0) return -1;
+    return found < trace->meta ? found : found - 1;
+}
+
+/* ---- elements -------------------------------------------------------------------------------- */
+
+/* One element of any type, from any address. */
+static double element(mr_dtype dtype, const unsigned char *p) {
+    double   f64;
+    float    f32;
+    int64_t  i64;
+    int32_t  i32;
+    uint16_t u16;
+    switch (dtype) {
+    case MR_F64:  memcpy(&f64, p, 8); return f64;
+    case MR_F32:  memcpy(&f32, p, 4); return (double)f32;
+    case MR_F16:  memcpy(&u16, p, 2); return mr_half_to_double(u16);
+    case MR_BF16: memcpy(&u16, p, 2); return mr_bf16_to_double(u16);
+    case MR_I64:  memcpy(&i64, p, 8); return (double)i64;
+    case MR_I32:  memcpy(&i32, p, 4); return i32;
+    case MR_U16:  memcpy(&u16, p, 2); return u16;
+    case MR_U8:   return *p;
+    case MR_DTYPES: break;
+    }
+    return 0;
+}
+
+mr_status mr_trace_read(mr_trace *trace, idx i, double *out, mr_err *err) {
+    const mr_tensor *t = &trace->view[i];
+    idx count = mr_count(t->rank, t->dim), size = mr_dtype_size(t->dtype);   /* proved at open */
+    /* The raw bytes go to the end of `out` and are widened from the front, without a second buffer:
+     * element k ends at 8 (k+1); raw element k+1 begins at 8 count - size (count - (k+1)), which
+     * is never less. */
+    unsigned char *raw = (unsigned char *)out + count * ((idx)sizeof *out - size);
+    mr_status status = read_raw(trace, in_file(trace, i), raw, count * size, err);
+    for (idx k = 0; k < count && status == MR_OK; k++) out[k] = element(t->dtype, raw + k * size);
+    return status;
+}

@@ -1,0 +1,117 @@
+/* Finding and reading a tokenizer file, in plain C: no folder listing, only names to try. */
+#include "tokenizer/file.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* "m1" marks the variant for models with images; the text part is the same. */
+static const char *const versioned[] = {
+    "tokenizer.model.v1",   "tokenizer.model.v2",   "tokenizer.model.v3",   "tokenizer.model.v7",
+    "tokenizer.model.v1m1", "tokenizer.model.v2m1", "tokenizer.model.v3m1", "tokenizer.model.v7m1",
+};
+enum { VERSIONED = sizeof versioned / sizeof versioned[0] };
+
+void mr_tokenizer_file_free(mr_tokenizer_file *file) {
+    mr_free(file->path);
+    mr_free(file->bytes);
+    *file = (mr_tokenizer_file){0};
+}
+
+/* "folder/name", or a copy of "folder" when name is empty. */
+static char *joined(const char *folder, const char *name, mr_err *err) {
+    idx length = (idx)strlen(folder), extra = (idx)strlen(name) + 2, room;
+    if (!mr_add(length, extra, &room)) room = MR_IDX_MAX;
+    char *path = mr_alloc(room, 1, err);
+    if (path == NULL) return NULL;
+    bool slash = extra > 2 && length > 0 && folder[length - 1] != '/';
+    memcpy(path, folder, (size_t)length);
+    if (slash) path[length++] = '/';
+    memcpy(path + length, name, (size_t)extra - 1);
+    return path;
+}
+
+/* Opens folder/name if it is there. MR_OK with *stream NULL when it is not. */
+static mr_status try_name(const char *folder, const char *name, FILE **stream, char **path,
+                          mr_err *err) {
+    *stream = NULL;
+    *path = joined(folder, name, err);
+    if (*path == NULL) return MR_BAD;
+    *stream = fopen(*path, "rb");
+    if (*stream != NULL) return MR_OK;
+    mr_free(*path);
+    *path = NULL;
+    return MR_OK;
+}
+
+/* The tokenizer inside a folder. `path` may as well be a file: then no name below it exists and
+ * *stream stays NULL. */
+static mr_status find_in_folder(const char *folder, FILE **stream, char **path, mr_err *err) {
+    mr_status status = MR_OK;
+    const char *first = NULL;
+    *stream = NULL;
+    *path = NULL;
+    for (int i = 0; i < VERSIONED && status == MR_OK; i++) {
+        FILE *other;
+        char *name;
+        status = try_name(folder, versioned[i], &other, &name, err);
+        if (other == NULL) continue;
+        if (first != NULL) {
+            fclose(other);
+            status = mr_fail(err, MR_BAD, "%s: has both %s and %s; give the path of the one to use",
+                             folder, first, versioned[i]);
+            mr_free(name);
+        } else {
+            first = versioned[i];
+            *stream = other;
+            *path = name;
+        }
+    }
+    if (status == MR_OK && first == NULL)
+        status = try_name(folder, "tokenizer.model", stream, path, err);
+    return status;
+}
+
+/* Reads to the end. Grows as bytes arrive instead of asking for the size first: that also works
+ * for pipes, and a size that was asked for could be out of date. */
+static mr_status read_all(FILE *stream, mr_tokenizer_file *file, mr_err *err) {
+    idx room = 0;
+    for (;;) {
+        if (file->size == room) {
+            if (room > MR_TOKENIZER_FILE_MAX)
+                return mr_fail(err, MR_BAD, "%s: larger than %td MiB, which no tokenizer is; "
+                               "check that this is the right file", file->path,
+                               MR_TOKENIZER_FILE_MAX >> 20);
+            /* The last step allows one byte more than the limit, to see that there is one. */
+            room = room == 0 ? (idx)1 << 20 : 2 * room;
+            if (room > MR_TOKENIZER_FILE_MAX) room = MR_TOKENIZER_FILE_MAX + 1;
+            char *bytes = mr_resize(file->bytes, room, 1, err);
+            if (bytes == NULL) return MR_BAD;
+            file->bytes = bytes;
+        }
+        size_t got = fread(file->bytes + file->size, 1, (size_t)(room - file->size), stream);
+        if (got == 0) break;
+        file->size += (idx)got;
+    }
+    if (ferror(stream))
+        return mr_fail(err, MR_BAD, "%s: cannot be read as a file (%s); a folder must hold a "
+                       "tokenizer.model or tokenizer.model.vN", file->path, strerror(errno));
+    return MR_OK;
+}
+
+mr_status mr_tokenizer_file_read(const char *path, mr_tokenizer_file *file, mr_err *err) {
+    FILE *stream = NULL;
+    *file = (mr_tokenizer_file){0};
+    mr_status status = find_in_folder(path, &stream, &file->path, err);
+    if (status == MR_OK && stream == NULL) {
+        status = try_name(path, "", &stream, &file->path, err);
+        if (status == MR_OK && stream == NULL)
+            status = mr_fail(err, MR_BAD, "%s: cannot open (%s); expected a tokenizer file, or a "
+                             "folder with tokenizer.model or tokenizer.model.vN", path,
+                             strerror(errno));
+    }
+    if (status == MR_OK) status = read_all(stream, file, err);
+    if (stream != NULL) fclose(stream);
+    if (status != MR_OK) mr_tokenizer_file_free(file);
+    return status;
+}

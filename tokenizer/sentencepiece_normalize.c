@@ -1,0 +1,82 @@
+/* From any bytes to the text that SentencePiece merges. The identity normaliser, that is: no
+ * Unicode rules, only user-defined pieces, bad bytes and spaces are special. */
+#include <string.h>
+
+#include "tokenizer/lists.h"
+#include "tokenizer/sentencepiece.h"
+#include "tokenizer/utf8.h"
+
+/* One step of the walk: `used` bytes of the input become bytes[0..size). */
+typedef struct {
+    const char *bytes;
+    idx         size, used;
+} chunk;
+
+static chunk next_chunk(const mr_spm *spm, const char *text, idx bytes) {
+    int32_t id;
+    idx size = mr_matcher_longest(&spm->matcher, text, bytes, &id);
+    if (size == 0) size = mr_utf8_valid(text, bytes);
+    if (size == 0) return (chunk){MR_UTF8_REPLACEMENT, 3, 1};
+    return (chunk){text, size, size};
+}
+
+static bool is_space(const chunk *c) { return c->size == 1 && c->bytes[0] == ' '; }
+
+/* The writers do not check for room: every input byte becomes at most three, and the dummy prefix
+ * or suffix adds three, so the caller reserves all of it once. */
+static void put_byte(const mr_spm *spm, mr_text *out, char byte) {
+    if (byte == ' ' && spm->escape_spaces) {
+        memcpy(out->byte + out->count, MR_UTF8_SPACE, 3);
+        out->count += 3;
+    } else {
+        out->byte[out->count++] = byte;
+    }
+}
+
+/* Copies a chunk; with `after_space` its leading spaces are dropped. Returns whether what is
+ * written now ends in a space, as far as collapsing runs of spaces is concerned. */
+static bool put_chunk(const mr_spm *spm, mr_text *out, chunk c, bool after_space) {
+    while (after_space && c.size > 0 && c.bytes[0] == ' ') {
+        c.bytes++;
+        c.size--;
+    }
+    if (c.size == 0) return after_space;
+    for (idx i = 0; i < c.size; i++) put_byte(spm, out, c.bytes[i]);
+    return spm->trim_spaces && c.bytes[c.size - 1] == ' ';
+}
+
+/* Removes what looks like spaces at the end, U+2581 that the user typed included. */
+static void trim_end(const mr_spm *spm, mr_text *out, idx start) {
+    const char *space = spm->escape_spaces ? MR_UTF8_SPACE : " ";
+    idx size = spm->escape_spaces ? 3 : 1;
+    while (out->count - start >= size
+           && memcmp(out->byte + out->count - size, space, (size_t)size) == 0)
+        out->count -= size;
+}
+
+mr_status mr_spm_normalize(const mr_spm *spm, const char *text, idx bytes, mr_text *out,
+                           mr_err *err) {
+    idx start = out->count, room;
+    if (!mr_mul(bytes, 3, &room) || !mr_add(room, 3, &room)) room = MR_IDX_MAX;
+    mr_status status = mr_text_reserve(out, room, err);
+    if (status != MR_OK) return status;
+
+    const char *end = text + bytes;
+    if (spm->trim_spaces)
+        for (chunk c; text < end; text += c.used) {
+            c = next_chunk(spm, text, end - text);
+            if (!is_space(&c)) break;
+        }
+    if (text == end) return MR_OK; /* nothing, or spaces only: no dummy prefix either */
+
+    if (spm->dummy_prefix && !spm->whitespace_suffix) put_byte(spm, out, ' ');
+    bool after_space = spm->trim_spaces;
+    while (text < end) {
+        chunk c = next_chunk(spm, text, end - text);
+        after_space = put_chunk(spm, out, c, after_space);
+        text += c.used;
+    }
+    if (spm->trim_spaces) trim_end(spm, out, start);
+    if (spm->dummy_prefix && spm->whitespace_suffix) put_byte(spm, out, ' ');
+    return MR_OK;
+}

@@ -1,0 +1,107 @@
+/* The public functions: find the file, pick the kind, pass every call on to it. */
+#include "tokenizer/tokenizer.h"
+
+#include "tokenizer/file.h"
+#include "tokenizer/kind.h"
+#include "tokenizer/lists.h"
+
+struct mr_tokenizer {
+    const mr_kind *kind;
+    void                    *model;
+};
+
+/* Asked in order; a kind that recognises anything would have to come last. */
+static const mr_kind *const kinds[] = {&mr_kind_sentencepiece};
+enum { KINDS = sizeof kinds / sizeof kinds[0] };
+
+static const mr_kind *kind_of(const mr_tokenizer_file *file) {
+    for (int i = 0; i < KINDS; i++)
+        if (kinds[i]->recognise(file->bytes, file->size)) return kinds[i];
+    return NULL;
+}
+
+mr_status mr_tokenizer_open(const char *path, mr_tokenizer **out, mr_err *err) {
+    mr_tokenizer_file file;
+    *out = NULL;
+    mr_status status = mr_tokenizer_file_read(path, &file, err);
+    if (status != MR_OK) return status;
+
+    mr_tokenizer *tokenizer = mr_alloc(1, (idx)sizeof *tokenizer, err);
+    if (tokenizer == NULL) {
+        status = MR_BAD;
+    } else if ((tokenizer->kind = kind_of(&file)) == NULL) {
+        status = mr_fail(err, MR_BAD, "%s: expected a SentencePiece model, found %s; "
+                         "give the path of a tokenizer.model", file.path,
+                         file.size == 0 ? "an empty file" : "JSON");
+    } else {
+        char *bytes = file.bytes;
+        file.bytes = NULL; /* the model's from here on */
+        status = tokenizer->kind->open(file.path, bytes, file.size, &tokenizer->model, err);
+    }
+    mr_tokenizer_file_free(&file);
+    if (status == MR_OK) *out = tokenizer;
+    else mr_free(tokenizer);
+    return status;
+}
+
+void mr_tokenizer_close(mr_tokenizer *tokenizer) {
+    if (tokenizer == NULL) return;
+    tokenizer->kind->close(tokenizer->model);
+    mr_free(tokenizer);
+}
+
+idx mr_tokenizer_size(const mr_tokenizer *tokenizer) {
+    return tokenizer->kind->size(tokenizer->model);
+}
+
+int32_t mr_tokenizer_bos(const mr_tokenizer *tokenizer) {
+    return tokenizer->kind->bos(tokenizer->model);
+}
+
+int32_t mr_tokenizer_eos(const mr_tokenizer *tokenizer) {
+    return tokenizer->kind->eos(tokenizer->model);
+}
+
+const char *mr_tokenizer_kind(const mr_tokenizer *tokenizer) {
+    return tokenizer->kind->name;
+}
+
+const char *mr_tokenizer_version(const mr_tokenizer *tokenizer) {
+    return tokenizer->kind->version(tokenizer->model);
+}
+
+const char *mr_tokenizer_piece(const mr_tokenizer *tokenizer, int32_t id, idx *bytes) {
+    idx size = 0;
+    const char *piece = NULL;
+    if (id >= 0 && id < mr_tokenizer_size(tokenizer))
+        piece = tokenizer->kind->piece(tokenizer->model, id, &size);
+    if (bytes != NULL) *bytes = size;
+    return piece;
+}
+
+/* A failure half way must not leave half a result behind: what was appended is taken back. */
+mr_status mr_tokenizer_encode(const mr_tokenizer *tokenizer, const char *text, idx bytes,
+                              mr_ids *out, mr_err *err) {
+    idx before = out->count;
+    if (bytes < 0) return mr_fail(err, MR_BAD, "a text of %td bytes cannot be encoded", bytes);
+    if (bytes == 0) return MR_OK;
+    mr_status status = tokenizer->kind->encode(tokenizer->model, text, bytes, out, err);
+    if (status != MR_OK) out->count = before;
+    return status;
+}
+
+mr_status mr_tokenizer_decode(const mr_tokenizer *tokenizer, const int32_t *ids, idx count,
+                              mr_text *out, mr_err *err) {
+    idx before = out->count, size = mr_tokenizer_size(tokenizer);
+    for (idx i = 0; i < count; i++)
+        if (ids[i] < 0 || ids[i] >= size)
+            return mr_fail(err, MR_BAD, "id %d (number %td of %td) is out of range: this "
+                           "tokenizer has ids 0 to %td", (int)ids[i], i + 1, count, size - 1);
+    mr_status status = mr_text_reserve(out, 0, err);
+    if (status == MR_OK) status = tokenizer->kind->decode(tokenizer->model, ids, count, out, err);
+    if (status != MR_OK && out->byte != NULL) {
+        out->count = before;
+        out->byte[before] = '\0';
+    }
+    return status;
+}

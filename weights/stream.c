@@ -1,0 +1,152 @@
+/* The safetensors writer: header from names and shapes, then the data as they come. */
+#include "weights/stream.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "weights/header.h"
+#include "weights/text.h"
+
+#define BUFFER ((idx)1 << 18)   /* rows can be a few bytes: one system call each would be slow */
+
+/* Place of a type in the file, widest first. The order inside one width is the public library's,
+ * so that equal tensors make equal files. */
+static int type_place(mr_dtype dtype) {
+    static const mr_dtype order[] = {MR_I64, MR_F64, MR_F32, MR_I32, MR_BF16, MR_F16, MR_U16,
+                                     MR_U8};
+    int place = 0;
+    while (place < MR_DTYPES && order[place] != dtype) place++;
+    return place;
+}
+
+static int by_type_and_name(const void *a, const void *b) {
+    const mr_tensor *x = a, *y = b;
+    int order = type_place(x->dtype) - type_place(y->dtype);
+    return order != 0 ? order : strcmp(x->name, y->name);
+}
+
+void mr_stream_sort(mr_tensor *tensor, idx count) {
+    qsort(tensor, (size_t)count, sizeof *tensor, by_type_and_name);
+}
+
+/* What the reader would refuse must not be written. */
+static mr_status check_tensor(const char *path, const mr_tensor *t, mr_err *err) {
+    if (mr_name_hostile(t->name) || (idx)strlen(t->name) > MR_MAX_NAME ||
+        strcmp(t->name, "__metadata__") == 0)
+        return mr_fail(err, MR_BAD, "%s: a tensor cannot have this name: control characters, over "
+                       "%td bytes, or __metadata__", path, MR_MAX_NAME);
+    if (t->rank < 0 || t->rank > MR_MAX_RANK)
+        return mr_fail(err, MR_BAD, "%s: tensor '%.200s': expected 0 to %d dimensions, found %d",
+                       path, t->name, MR_MAX_RANK, t->rank);
+    return MR_OK;
+}
+
+static mr_status check_unique(const char *path, const mr_tensor *tensor, idx count, mr_err *err) {
+    mr_status  status = MR_OK;
+    mr_tensor *sorted = mr_alloc(count, sizeof *sorted, err);
+    if (sorted == NULL) return MR_BAD;
+    if (count > 0) memcpy(sorted, tensor, (size_t)count * sizeof *sorted);
+    qsort(sorted, (size_t)count, sizeof *sorted, mr_tensor_by_name);
+    for (idx i = 1; i < count && status == MR_OK; i++)
+        if (strcmp(sorted[i - 1].name, sorted[i].name) == 0)
+            status = mr_fail(err, MR_BAD, "%s: two tensors are called '%.200s'", path,
+                             sorted[i].name);
+    mr_free(sorted);
+    return status;
+}
+
+/* "name":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]} */
+static mr_status add_tensor(mr_writer *text, const char *path, const mr_tensor *t, idx *offset) {
+    idx bytes = mr_count(t->rank, t->dim), end;
+    if (bytes < 0 || !mr_mul(bytes, mr_dtype_size(t->dtype), &bytes) ||
+        !mr_add(*offset, bytes, &end))
+        return mr_fail(text->err, MR_BAD, "%s: tensor '%.200s': the size of its shape overflows",
+                       path, t->name);
+    mr_writer_quote(text, t->name);
+    mr_writer_add(text, ":{\"dtype\":\"%s\",\"shape\":[", mr_dtype_name(t->dtype));
+    for (int i = 0; i < t->rank; i++) mr_writer_add(text, i > 0 ? ",%td" : "%td", t->dim[i]);
+    mr_writer_add(text, "],\"data_offsets\":[%td,%td]}", *offset, end);
+    *offset = end;
+    return text->status;
+}
+
+/* The JSON text, padded with spaces so that the data start at a multiple of 8; *data gets their
+ * size. */
+static mr_status make_header(mr_writer *text, const char *path, const mr_tensor *tensor, idx count,
+                             const char *const *metadata, idx *data) {
+    *data = 0;
+    mr_writer_add(text, "{");
+    if (metadata != NULL && metadata[0] != NULL) {
+        mr_writer_add(text, "\"__metadata__\":{");
+        for (idx i = 0; metadata[i] != NULL; i += 2) {
+            if (i > 0) mr_writer_add(text, ",");
+            mr_writer_quote(text, metadata[i]);
+            mr_writer_add(text, ":");
+            mr_writer_quote(text, metadata[i + 1]);
+        }
+        mr_writer_add(text, count > 0 ? "}," : "}");
+    }
+    for (idx i = 0; i < count; i++) {
+        if (i > 0) mr_writer_add(text, ",");
+        if (check_tensor(path, &tensor[i], text->err)) return MR_BAD;
+        if (add_tensor(text, path, &tensor[i], data)) return MR_BAD;
+    }
+    mr_writer_add(text, "}");
+    while (text->status == MR_OK && text->length % 8 != 0) mr_writer_add(text, " ");
+    if (text->status == MR_OK && text->length > MR_MAX_HEADER)
+        return mr_fail(text->err, MR_BAD, "%s: a header of %td bytes is over the limit of %td",
+                       path, text->length, MR_MAX_HEADER);
+    return text->status;
+}
+
+mr_status mr_stream_open(mr_stream *s, const char *path, const mr_tensor *tensor, idx count,
+                         const char *const *metadata, mr_err *err) {
+    mr_writer text = {.err = err};
+    unsigned char length[8];
+    *s = (mr_stream){0};
+    mr_status status = count <= MR_MAX_TENSORS ? check_unique(path, tensor, count, err)
+        : mr_fail(err, MR_BAD, "%s: %td tensors are over the limit of %td", path, count,
+                  MR_MAX_TENSORS);
+    if (status == MR_OK) status = make_header(&text, path, tensor, count, metadata, &s->expected);
+    for (int i = 0; i < 8; i++) length[i] = (unsigned char)((uint64_t)text.length >> 8 * i & 0xff);
+
+    if (status == MR_OK) s->buffer = mr_alloc(BUFFER, 1, err);
+    if (status == MR_OK) status = s->buffer != NULL ? mr_atomic_open(&s->file, path, err) : MR_BAD;
+    if (status == MR_OK) status = mr_atomic_write(&s->file, length, 8, err);
+    if (status == MR_OK) status = mr_atomic_write(&s->file, text.data, text.length, err);
+    mr_writer_free(&text);
+    if (status != MR_OK) mr_stream_abandon(s);
+    return status;
+}
+
+static mr_status flush(mr_stream *s, mr_err *err) {
+    idx held = s->held;
+    s->held = 0;
+    return held > 0 ? mr_atomic_write(&s->file, s->buffer, held, err) : MR_OK;
+}
+
+mr_status mr_stream_write(mr_stream *s, const void *data, idx bytes, mr_err *err) {
+    if (bytes > s->expected - s->written)
+        return mr_fail(err, MR_BAD, "%s: internal: more data than the header says", s->file.path);
+    s->written += bytes;
+    if (bytes > BUFFER - s->held && flush(s, err)) return MR_BAD;
+    if (bytes >= BUFFER) return mr_atomic_write(&s->file, data, bytes, err);
+    if (bytes > 0) memcpy(s->buffer + s->held, data, (size_t)bytes);
+    s->held += bytes;
+    return MR_OK;
+}
+
+mr_status mr_stream_commit(mr_stream *s, mr_err *err) {
+    mr_status status = flush(s, err);
+    if (status == MR_OK && s->written != s->expected)
+        status = mr_fail(err, MR_BAD, "%s: internal: less data than the header says", s->file.path);
+    if (status == MR_OK) status = mr_atomic_commit(&s->file, err);
+    mr_stream_abandon(s);
+    return status;
+}
+
+void mr_stream_abandon(mr_stream *s) {
+    mr_atomic_abandon(&s->file);
+    mr_free(s->buffer);
+    *s = (mr_stream){0};
+}
