@@ -18,10 +18,11 @@ typedef struct {
     bool        json, jsonl, bos, no_bos, verbose;
 } mr_args;
 
-/* A subcommand: name, who it is in the option table, its function, synopsis and one line of help. */
+/* A subcommand: name, who it is in the option table, positional arguments at least and at most, function, synopsis, help. */
 typedef struct {
     const char *name;
     unsigned    bit;
+    int         least, most;
     mr_status (*run)(const mr_args *args, mr_err *err);
     const char *synopsis, *help;
 } mr_command;

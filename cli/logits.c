@@ -43,7 +43,7 @@ static mr_status each(void *user, mr_session *s, idx start, idx count, mr_err *e
 
 mr_status mr_cmd_logits(const mr_args *args, mr_err *err) {
     mr_session s = {0};
-    if (mr_session_open(args, args->file, &s, err)) return err->code;
+    if (mr_session_open(args, NULL, &s, err)) return err->code;
     int64_t chunk = s.ids.count;
     output out = {mr_alloc(s.checkpoint.model.config.vocab_size, sizeof(double), err), args->json ? json_array() : NULL};
     if (err->code == MR_OK && mr_value_int("--chunk", args->chunk, 1, INT32_MAX, &chunk, err) == MR_OK &&

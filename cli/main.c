@@ -5,18 +5,18 @@
 #include <string.h>
 
 static const mr_command commands[] = {
-    {"run", CMD_RUN, mr_cmd_run, "MODEL (-p TEXT | --tokens I,I,..) [-n N]", "generate text"},
-    {"logits", CMD_LOGITS, mr_cmd_logits, "MODEL (-p TEXT | --tokens I,I,..)", "logits of every position"},
-    {"score", CMD_SCORE, mr_cmd_score, "MODEL [FILE]", "log-probability of every token, perplexity"},
-    {"trace", CMD_TRACE, mr_cmd_trace, "MODEL (-p TEXT | --tokens I,I,..) -o OUT.npz|.safetensors",
+    {"run", CMD_RUN, 1, 1, mr_cmd_run, "MODEL (-p TEXT | --tokens I,I,..) [-n N]", "generate text"},
+    {"logits", CMD_LOGITS, 1, 1, mr_cmd_logits, "MODEL (-p TEXT | --tokens I,I,..)", "logits of every position"},
+    {"score", CMD_SCORE, 1, 2, mr_cmd_score, "MODEL [FILE]", "log-probability of every token, perplexity"},
+    {"trace", CMD_TRACE, 1, 1, mr_cmd_trace, "MODEL (-p TEXT | --tokens I,I,..) -o OUT.npz|.safetensors",
      "write every intermediate tensor"},
-    {"routing", CMD_ROUTING, mr_cmd_routing, "MODEL (-p TEXT | --tokens I,I,.. | FILE)", "which experts each token chose"},
-    {"info", CMD_INFO, mr_cmd_info, "MODEL|CONFIG", "sizes, parameters, FLOPs, memory"},
-    {"tokenize", CMD_TOKENIZE, mr_cmd_tokenize, "MODEL|TOKENIZER-FILE [TEXT]", "text to ids, ids to text"},
-    {"mask", CMD_MASK, mr_cmd_mask, "--tokens T [--window W] [--chunk N] [--rule RULE]", "who sees whom"},
-    {"init", CMD_INIT, mr_cmd_init, "CONFIG -o DIR [--seed S]", "a random-weight model that any program can rebuild"},
-    {"convert", CMD_CONVERT, mr_cmd_convert, "MODEL -o DIR --to hf|native [--dtype f32|bf16|f16]", "save in another layout"},
-    {"selftest", CMD_SELFTEST, mr_cmd_selftest, "[CASES]", "every golden case against this build"},
+    {"routing", CMD_ROUTING, 1, 2, mr_cmd_routing, "MODEL (-p TEXT | --tokens I,I,.. | FILE)", "which experts each token chose"},
+    {"info", CMD_INFO, 1, 1, mr_cmd_info, "MODEL|CONFIG", "sizes, parameters, FLOPs, memory"},
+    {"tokenize", CMD_TOKENIZE, 1, 2, mr_cmd_tokenize, "MODEL|TOKENIZER-FILE [TEXT]", "text to ids, ids to text"},
+    {"mask", CMD_MASK, 0, 0, mr_cmd_mask, "--tokens T [--window W] [--chunk N] [--rule RULE]", "who sees whom"},
+    {"init", CMD_INIT, 1, 1, mr_cmd_init, "CONFIG -o DIR [--seed S]", "a random-weight model that any program can rebuild"},
+    {"convert", CMD_CONVERT, 1, 1, mr_cmd_convert, "MODEL -o DIR --to hf|native [--dtype f32|bf16|f16]", "save in another layout"},
+    {"selftest", CMD_SELFTEST, 0, 1, mr_cmd_selftest, "[CASES]", "every golden case against this build"},
 };
 
 #define COMMANDS (sizeof commands / sizeof *commands)

@@ -82,16 +82,14 @@ static const struct row *row_of(int found, unsigned bit) {
 
 static mr_status positionals(int argc, char **argv, int at, const mr_command *command, mr_args *args, mr_err *err) {
     const char **slots[] = {&args->model, &args->file};
-    const int room = command->bit == CMD_MASK ? 0 : command->bit == CMD_SELFTEST ? 1 : 2;
-    for (int n = 0; at < argc; at++, n++) {
-        if (n >= room)
-            return mr_fail(err, MR_USAGE, "%s: unexpected argument \"%s\"; usage: mistral-ref %s %s", command->name, argv[at],
-                           command->name, command->synopsis);
-        *slots[n] = argv[at];
-    }
-    if (args->model == NULL && room == 2)
+    const char *excess = argc - at > command->most ? argv[at + command->most] : NULL;
+    if (excess != NULL)
+        return mr_fail(err, MR_USAGE, "%s: unexpected argument \"%s\"; usage: mistral-ref %s %s", command->name, excess,
+                       command->name, command->synopsis);
+    if (argc - at < command->least)
         return mr_fail(err, MR_USAGE, "%s: no model named; usage: mistral-ref %s %s", command->name, command->name,
                        command->synopsis);
+    for (int n = 0; at < argc; n++) *slots[n] = argv[at++];
     return MR_OK;
 }
 

@@ -96,7 +96,7 @@ static mr_status print_result(const mr_session *s, idx prompt, mr_err *err) {
 mr_status mr_cmd_run(const mr_args *args, mr_err *err) {
     generation g = {0};
     mr_session s = {0};
-    if (read_options(args, &g, err) || mr_session_open(args, args->file, &s, err)) return err->code;
+    if (read_options(args, &g, err) || mr_session_open(args, NULL, &s, err)) return err->code;
     const idx V = s.checkpoint.model.config.vocab_size, prompt = s.ids.count;
     g.logits = mr_alloc(V, sizeof *g.logits, err);
     g.probs = mr_alloc(V, sizeof *g.probs, err);

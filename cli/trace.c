@@ -94,7 +94,7 @@ static mr_status record(const mr_args *args, mr_session *s, mr_err *err) {
 mr_status mr_cmd_trace(const mr_args *args, mr_err *err) {
     mr_session s = {0};
     if (args->output == NULL) return mr_fail(err, MR_USAGE, "trace: -o OUT.npz or -o OUT.safetensors is needed");
-    if (mr_session_open(args, args->file, &s, err)) return err->code;
+    if (mr_session_open(args, NULL, &s, err)) return err->code;
     record(args, &s, err);
     if (err->code == MR_OK && args->json)
         mr_print_json(json_pack("{s:s,s:o}", "output", args->output, "tokens", mr_json_ids(s.ids.id, s.ids.count)), err);

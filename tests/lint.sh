@@ -177,7 +177,7 @@ FILENAME ~ /\.def$/ && /^TENSOR/ {
     use(tag)
     next
 }
-FILENAME ~ /^(ref|weights)\/.*\.c$/ && /(^|[;}] +)\/\* \([A-Z][0-9]+\) / {
+FILENAME ~ /\.c$/ && /(^|[;}] +)\/\* \([A-Z][0-9]+\) / {
     head = $0
     sub(/\/\*.*/, "", head)
     rest = $0
@@ -187,8 +187,9 @@ FILENAME ~ /^(ref|weights)\/.*\.c$/ && /(^|[;}] +)\/\* \([A-Z][0-9]+\) / {
             tag = substr(rest, 2, RLENGTH - 3)
             rest = substr(rest, RLENGTH + 1)
             if (rest !~ /^(of|for|as|in|and|to) / && rest !~ /^[-,]/) define(tag)
-            if (!match(rest, /   \([A-Z][0-9]+\) /)) break             # a second equation on the same line
-            rest = substr(rest, RSTART + 3)
+            if (!match(rest, /(;|  ) \([A-Z][0-9]+\) /)) break         # a second equation on the same line
+            rest = substr(rest, RSTART)
+            sub(/^[; ]+/, "", rest)
         }
 }
 {
@@ -208,6 +209,17 @@ END {
     for (tag in first) if (!(tag in where)) print first[tag] ": (" tag ") is used but defined in no .c file"
 }' $(for f in docs/MODEL.md; do if [ -f "$f" ]; then echo "$f"; fi; done; grep -E '^(ref|weights|golden|cli)/' "$work/c") >> "$found"
 [ -f docs/MODEL.md ] || echo "docs/MODEL.md:1: is missing" >> "$found"
+
+# Every name of the two tables is explained in docs/MODEL.md.
+awk '
+FILENAME ~ /MODEL\.md$/ { text = text $0 "\n"; next }
+/^(MODEL|LAYER|DENSE|MOE|EXPERT|TENSOR) *\(/ {
+    parts = split($0, piece, "\"")
+    last = FILENAME ~ /tensors/ ? 2 : 4
+    for (i = 2; i <= last && i <= parts; i += 2)
+        if (index(text, "`" piece[i] "`") == 0 && index(text, "." piece[i] "`") == 0)
+            print FILENAME ":" FNR ": `" piece[i] "` is not in docs/MODEL.md"
+}' $(for f in docs/MODEL.md ref/weights.def ref/tensors.def; do if [ -f "$f" ]; then echo "$f"; fi; done) >> "$found"
 
 # ---- (d) leftovers and things with one home -----------------------------------------------------------------------
 below='^(ref|weights|tokenizer|golden)/'
@@ -276,7 +288,8 @@ if command -v cppcheck > /dev/null; then
     done
     for bits in 32 64; do
         cppcheck --std=c99 --enable=warning,portability --error-exitcode=1 --inline-suppr -q -I. -DMR_BITS=$bits \
-            -DFLT_EVAL_METHOD=0 -DMR_BLAS --suppress=missingIncludeSystem \
+            -DFLT_EVAL_METHOD=0 -DMR_BLAS "-Djson_object_foreach(o,k,v)=while (next(o,&k,&v))" \
+            "-Djson_array_foreach(a,i,v)=while (next(a,&i,&v))" --suppress=missingIncludeSystem \
             --suppress=memleak:ref/base.c --suppress=invalidFunctionArg:ref/loss_cross_entropy.c \
             --suppress=arrayIndexThenCheck:ref/sample.c --suppress=returnDanglingLifetime:tokenizer/tokenizer.c \
             --suppress=uninitvar:tokenizer/utf8.h \

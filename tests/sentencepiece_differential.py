@@ -28,9 +28,9 @@ EMOJI = ["\U0001f642", "\U0001f468\u200d\U0001f469\u200d\U0001f467", "\U0001f1eb
          "\U0001f44d\U0001f3fd", "\u2764\ufe0f", "1\ufe0f\u20e3", "\U0001f3f4\u200d\u2620\ufe0f"]
 LOOKALIKES = ["<s>", "</s>", "<unk>", "<pad>", "[INST]", "[/INST]", "[TOOL_CALLS]", "[IMG]",
               "<0x0A>", "<0x00>", "<0xFF>", "[SYSTEM_PROMPT]", "[control_8]", "[PREFIX]"]
-USER = ["[REFERENCE_DOC_%d]" % i for i in (0, 1, 10, 19, 20)] + ["[REF]", "[/REF]", "[REFERENCE_DOC_1",
-        "[REF", "[REFERENCE_[REF]", "[[REF]]"]
-CODE = ["def f(x):\n    return x\n", "for (int i = 0; i < n; i++) {\n\t", "};\n", "#include <a.h>\n",
+USER = ["[REFERENCE_DOC_%d]" % i for i in (0, 1, 10, 19, 20)]
+USER += ["[REF]", "[/REF]", "[REFERENCE_DOC_1", "[REF", "[REFERENCE_[REF]", "[[REF]]"]
+CODE = ["def f(x):\n    return x\n", "for (int i = 0; i < n; i++) {\n\t", "};\n", "#include <a.h>",
         "a->b[3] += 0x1F;", "{\"key\": [1, 2.5, null]}", "https://example.org/?q=a%20b&c=d#e",
         "\\begin{align}", "SELECT * FROM t WHERE a='b';", "/* -- */", "=====", "------", "^_^"]
 WORDS = ("the of and to a in is it you that he was for on are with as I his they be at one have "
@@ -71,11 +71,11 @@ def damaged(rng):
 
 def overlong(rng):
     """Encodings that are nearly UTF-8: overlong, surrogates, beyond U+10FFFF, five bytes."""
-    return b"".join(rng.choice([b"\xc0\x80", b"\xc1\xbf", b"\xe0\x80\x80", b"\xe0\x9f\xbf",
-                                b"\xed\xa0\x80", b"\xed\xbf\xbf", b"\xf0\x80\x80\x80", b"\xf0\x8f\xbf",
-                                b"\xf4\x90\x80\x80", b"\xf5\x80\x80\x80", b"\xf8\x88\x80\x80\x80",
-                                b"\xfe", b"\xff", b"\xef\xbf\xbd", b"\xef\xbf\xbe", b"a", b" "])
-                    for _ in range(rng.randint(1, 8)))
+    parts = [b"\xc0\x80", b"\xc1\xbf", b"\xe0\x80\x80", b"\xe0\x9f\xbf", b"\xed\xa0\x80",
+             b"\xed\xbf\xbf", b"\xf0\x80\x80\x80", b"\xf0\x8f\xbf", b"\xf4\x90\x80\x80",
+             b"\xf5\x80\x80\x80", b"\xf8\x88\x80\x80\x80", b"\xfe", b"\xff", b"\xef\xbf\xbd",
+             b"\xef\xbf\xbe", b"a", b" "]
+    return b"".join(rng.choice(parts) for _ in range(rng.randint(1, 8)))
 
 
 def long_word(rng):
@@ -85,7 +85,7 @@ def long_word(rng):
 
 
 def strings(rng, count, alphabet):
-    fixed = ["", " ", "a", " a", "a ", "\0", "a\0b", "\u2581", "\ufffd", "\n", "  hello", b"\xe2\x96"]
+    fixed = ["", " ", "a", " a", "a ", "\0", "a\0b", "\u2581", "\ufffd", "\n", b"\xe2\x96"]
     fixed += LOOKALIKES + USER + EMOJI + SPACES + CODE + WORDS + [" " * n for n in range(2, 40)]
     yield from fixed[:count]
     for i in range(count - len(fixed)):
@@ -143,11 +143,12 @@ def cases(rng, count, library, letters):
         yield {"text": text} if isinstance(text, str) else \
             {"bytes_b64": base64.b64encode(text).decode()}
     size = library.get_piece_size()
-    bytes_from = library.piece_to_id("<0x00>")
+    first_byte = library.piece_to_id("<0x00>")
+    space = b"\xe2\x96\x81\xc3\xa9\xf0\x9f\x99 a"
     for _ in range(count // 5):
         pick = [lambda: rng.randrange(size), lambda: rng.randrange(min(size, 10)),
-                lambda: min(size - 1, bytes_from + rng.randrange(256)),
-                lambda: min(size - 1, bytes_from + rng.choice(b"\xe2\x96\x81\xc3\xa9\xf0\x9f\x99 a"))]
+                lambda: min(size - 1, first_byte + rng.randrange(256)),
+                lambda: min(size - 1, first_byte + rng.choice(space))]
         yield {"ids": [rng.choice(pick)() for _ in range(rng.randint(0, 20))]}
 
 

@@ -108,7 +108,7 @@ static int32_t control_id(const mr_spm *spm, const char *bytes, idx size, const 
     return id >= 0 && spm->vocab.piece[id].type == MR_PIECE_CONTROL ? id : -1;
 }
 
-/* The N of "….model.vN" or "….model.vNm1" (m1: with images); 0 when the name has no such end. */
+/* The N of a name that ends in .model.vN or .model.vNm1 (m1: with images); else 0. */
 static int version_in_name(const char *path) {
     const char *slash = strrchr(path, '/'), *name = slash != NULL ? slash + 1 : path, *at = NULL;
     for (const char *p = name; (p = strstr(p, ".model.v")) != NULL; p++) at = p + 8;
