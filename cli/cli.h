@@ -45,6 +45,9 @@ mr_status mr_cmd_init(const mr_args *args, mr_err *err);
 mr_status mr_cmd_convert(const mr_args *args, mr_err *err);
 mr_status mr_cmd_selftest(const mr_args *args, mr_err *err);
 
+/* info of a trace or any other tensor file (info_trace.c) */
+mr_status mr_info_trace(const mr_args *args, mr_err *err);
+
 /* ---- options.c ------------------------------------------------------------------------------------------------- */
 
 mr_status mr_parse(int argc, char **argv, const mr_command *command, mr_args *args, mr_err *err);

@@ -28,9 +28,19 @@ static json_t *document(const mr_config *c, const char *warning, idx context) {
     return d;
 }
 
+/* A byte count in the unit that fits it. */
+static const char *human(char text[32], double bytes) {
+    static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
+    int unit = 0;
+    for (; bytes >= 1000 && unit < 4; unit++) bytes /= 1000;
+    snprintf(text, 32, "%.*f %s", unit > 0 ? 2 : 0, bytes, units[unit]);
+    return text;
+}
+
 static void print_text(const mr_config *c, const char *warning, idx context) {
     const mr_sizes s = mr_config_sizes(c);
-    const int64_t cache = mr_config_cache(c, context);
+    const double cache = (double)mr_config_cache(c, context);
+    char half[32], full[32];
     printf("dim %td, %td layers, %td query and %td KV heads of %td, hidden %td, vocabulary %td\n", c->dim, c->n_layers,
            c->n_heads, c->n_kv_heads, c->head_dim, c->hidden_dim, c->vocab_size);
     if (c->n_experts > 0) printf("%td experts, %td per token\n", c->n_experts, c->n_experts_per_tok);
@@ -42,13 +52,20 @@ static void print_text(const mr_config *c, const char *warning, idx context) {
     printf("  attention, a layer %lld\n  FFN or one expert %lld\n", (long long)s.attention, (long long)s.ffn);
     printf("FLOPs per token     %lld + %lld per attended key\n", (long long)s.flops_token, (long long)s.flops_key);
     printf("cache per token     %lld elements, %lld bytes in 16 bits\n", (long long)s.cache_token, (long long)(2 * s.cache_token));
-    printf("at %td tokens       cache %.2f GiB in 16 bits, %.6g FLOPs for the next token\n", context,
-           (double)(2 * cache) / 0x1p30, (double)s.flops_token + (double)s.flops_key * attended(c, context));
-    printf("weights             %.2f GB in 16 bits, %.2f GB in f32\n", (double)s.total * 2e-9, (double)s.total * 4e-9);
+    printf("cache at %td tokens  %s in 16 bits, %s in f32\n", context, human(half, 2 * cache), human(full, 4 * cache));
+    printf("FLOPs at %td tokens  %.6g for the next token\n", context,
+           (double)s.flops_token + (double)s.flops_key * attended(c, context));
+    printf("weights             %s in 16 bits, %s in f32\n", human(half, (double)s.total * 2), human(full, (double)s.total * 4));
     if (warning[0] != '\0') printf("note: %s\n", warning);
 }
 
+static bool ends_with(const char *text, const char *ending) {
+    const size_t n = strlen(text), m = strlen(ending);
+    return n >= m && strcmp(text + n - m, ending) == 0;
+}
+
 mr_status mr_cmd_info(const mr_args *args, mr_err *err) {
+    if (ends_with(args->model, ".npz") || ends_with(args->model, ".safetensors")) return mr_info_trace(args, err);
     mr_config c;
     char warning[1024] = "";
     if (mr_config_read(args->model, &c, warning, sizeof warning, err) || mr_override(args, &c, err)) return err->code;

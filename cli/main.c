@@ -11,7 +11,7 @@ static const mr_command commands[] = {
     {"trace", CMD_TRACE, 1, 1, mr_cmd_trace, "MODEL (-p TEXT | --tokens I,I,..) -o OUT.npz|.safetensors",
      "write every intermediate tensor"},
     {"routing", CMD_ROUTING, 1, 2, mr_cmd_routing, "MODEL (-p TEXT | --tokens I,I,.. | FILE)", "which experts each token chose"},
-    {"info", CMD_INFO, 1, 1, mr_cmd_info, "MODEL|CONFIG", "sizes, parameters, FLOPs, memory"},
+    {"info", CMD_INFO, 1, 1, mr_cmd_info, "MODEL|CONFIG|TRACE", "sizes, parameters, FLOPs, memory; the tensors of a trace"},
     {"tokenize", CMD_TOKENIZE, 1, 2, mr_cmd_tokenize, "MODEL|TOKENIZER-FILE [TEXT]", "text to ids, ids to text"},
     {"mask", CMD_MASK, 0, 0, mr_cmd_mask, "--tokens T [--window W] [--chunk N] [--rule RULE]", "who sees whom"},
     {"init", CMD_INIT, 1, 1, mr_cmd_init, "CONFIG -o DIR [--seed S]", "a random-weight model that any program can rebuild"},

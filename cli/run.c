@@ -43,7 +43,10 @@ static mr_status print_new(const mr_session *s, generation *g, bool last, mr_err
     const int32_t *ids = s->ids.id + g->context;
     const idx count = s->ids.count - g->context;
     mr_text before = {0}, all = {0};
-    if (s->tokenizer == NULL) return printf("%s%ld", g->context > 0 ? " " : "", (long)ids[count - 1]) < 0 ? MR_BAD : MR_OK;
+    if (s->tokenizer == NULL) {
+        printf("%ld ", (long)ids[count - 1]);
+        return MR_OK;
+    }
     if (!last && is_byte_piece(s->tokenizer, ids[count - 1])) return MR_OK;
     mr_status status = mr_tokenizer_decode(s->tokenizer, ids, 1, &before, err);
     if (status == MR_OK) status = mr_tokenizer_decode(s->tokenizer, ids, count, &all, err);

@@ -26,8 +26,12 @@ mr_status mr_trace_is_npz(const char *path, bool *npz, mr_err *err) {
                    path);
 }
 
-/* The number of the i-th tensor in the file, where meta is one of them. */
-static idx in_file(const mr_trace *trace, idx i) { return i < trace->meta ? i : i + 1; }
+/* The number in the file of the i-th tensor, where meta is one of them. */
+static idx number_of(const mr_trace *trace, idx i) { return i < trace->meta ? i : i + 1; }
+
+static const mr_tensor *in_file(const mr_trace *trace, idx number) {
+    return trace->npz != NULL ? mr_npz_tensor(trace->npz, number) : &trace->set.tensor[number];
+}
 
 /* The bytes of the tensor with that number in the file, as they are there. */
 static mr_status read_raw(mr_trace *trace, idx number, void *out, idx bytes, mr_err *err) {
@@ -64,8 +68,7 @@ static mr_status list(mr_trace *trace, mr_err *err) {
     trace->view = mr_alloc(n, (idx)sizeof *trace->view, err);
     if (trace->view == NULL) return MR_BAD;
     for (idx i = 0; i < n; i++) {
-        const mr_tensor *t = &trace->set.tensor[i];
-        if (trace->npz != NULL) t = mr_npz_tensor(trace->npz, i);
+        const mr_tensor *t = in_file(trace, i);
         if (strcmp(t->name, MR_TRACE_META) == 0) {
             trace->meta = i;
             if (read_meta(trace, t, err) != MR_OK) return MR_BAD;
@@ -157,7 +160,7 @@ mr_status mr_trace_read(mr_trace *trace, idx i, double *out, mr_err *err) {
      * element k ends at 8 (k+1); raw element k+1 begins at 8 count - size (count - (k+1)), which
      * is never less. */
     unsigned char *raw = (unsigned char *)out + count * ((idx)sizeof *out - size);
-    mr_status status = read_raw(trace, in_file(trace, i), raw, count * size, err);
+    mr_status status = read_raw(trace, number_of(trace, i), raw, count * size, err);
     for (idx k = 0; k < count && status == MR_OK; k++) out[k] = element(t->dtype, raw + k * size);
     return status;
 }

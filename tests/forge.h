@@ -1,4 +1,4 @@
-/* A small zip archive built byte by byte, so that each of its fields can be forged, and a reader of everything. */
+/* A small zip archive built byte by byte, so that each of its fields can be forged. */
 #ifndef MR_TESTS_FORGE_H
 #define MR_TESTS_FORGE_H
 
@@ -92,7 +92,8 @@ static inline void build(void) {
     number(2, 0);
 }
 
-/* Puts the zip64 end record and its locator before the end record, whose numbers become saturated. */
+/* Puts the zip64 end record and its locator before the end record, whose numbers become
+ * saturated. */
 static inline void build64(void) {
     build();
     size_t directory = central[0];

@@ -1,8 +1,8 @@
 /* Archives written by numpy 2.3.5, for tests of a reader by somebody else's writer. Made with:
  *   numpy.savez_compressed(f, a=numpy.array([[1.5, -2, 3], [0.25, inf, -0.0]], "<f4"),
  *                          b=numpy.array(-1e300), c=numpy.zeros((0, 4), "<i4"))
- *   numpy.savez(f, d=numpy.arange(3, dtype="<i8") - 1)
- *   numpy.savez_compressed(pipe, e=numpy.array([True, False]))      pipe: an object that can not seek */
+ *   numpy.savez(f, d=numpy.arange(3, dtype="<i8") - 1) numpy.savez_compressed(pipe,
+ *   e=numpy.array([True, False]))      pipe: an object that can not seek */
 #ifndef MR_TESTS_NPZ_SAMPLES_H
 #define MR_TESTS_NPZ_SAMPLES_H
 

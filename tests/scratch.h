@@ -1,5 +1,4 @@
-/* A folder for one test program, files in it as byte arrays, and the promise that nothing stays behind.
- * Include first: it asks for POSIX. */
+/* A folder of files for one test program, which leaves nothing behind. Include first: asks for POSIX. */
 #ifndef MR_TESTS_SCRATCH_H
 #define MR_TESTS_SCRATCH_H
 

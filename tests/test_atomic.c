@@ -27,8 +27,10 @@ static void test_commit(void **state) {
     assert_int_equal(mr_atomic_write(&file, NULL, 0, &err), MR_OK);
     assert_int_equal(mr_atomic_write(&file, "world", 5, &err), MR_OK);
     assert_int_equal(mr_atomic_patch(&file, 0, "J", 1, &err), MR_OK);
-    assert_int_equal(mr_atomic_write(&file, "!", 1, &err), MR_OK);   /* patching did not move the end */
-    assert_int_equal(access(path, F_OK), -1);                        /* not there before it is complete */
+    assert_int_equal(mr_atomic_write(&file, "!", 1, &err),
+                     MR_OK);   /* patching did not move the end */
+    assert_int_equal(access(path, F_OK),
+                     -1);                        /* not there before it is complete */
     assert_int_equal(mr_atomic_commit(&file, &err), MR_OK);
     mr_atomic_abandon(&file);                                        /* harmless after commit */
     expect(path, "Jello world!");
@@ -86,7 +88,8 @@ static void test_refused(void **state) {
     assert_int_equal(scratch_files(false), 0);
 }
 
-/* The target turns into a folder while the file is written: rename fails, the temporary file goes. */
+/* The target turns into a folder while the file is written: rename fails, the temporary file
+ * goes. */
 static void test_rename_fails(void **state) {
     mr_atomic file;
     mr_err err = {0};
@@ -140,7 +143,8 @@ static void test_full(void **state) {
     void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
     mr_status status = mr_atomic_open(&file, path, &err);
-    for (int i = 0; i < 4 && status == MR_OK; i++)   /* the third write is short, the fourth fails */
+    for (int i = 0; i < 4 && status == MR_OK; i++)   /* the third write is short, the fourth
+                                                      * fails */
         status = mr_atomic_write(&file, block, sizeof block, &err);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
     signal(SIGXFSZ, handler);

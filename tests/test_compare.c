@@ -6,12 +6,17 @@
 
 #include "golden/compare.h"
 
+/* The macros of <math.h> are floats. */
+#define NAN64 ((double)NAN)
+#define INF64 ((double)INFINITY)
+
 static void same(double got, double want) {
     if (!(got == want || (isnan(got) && isnan(want)))) fail_msg("got %.17g, want %.17g", got, want);
 }
 
 /* One pair of numbers. */
-static mr_measure one(double want, double got, int digits) { return mr_compare(&want, &got, 1, digits); }
+static mr_measure one(double want, double got,
+                      int digits) { return mr_compare(&want, &got, 1, digits); }
 
 static void test_by_hand(void **state) {
     static const double want[] = {3, 4, 0, 0}, got[] = {3, 4.5, 0, -1.2};
@@ -28,7 +33,8 @@ static void test_by_hand(void **state) {
 }
 
 static void test_equal(void **state) {
-    static const double x[] = {1, -0.0, NAN, INFINITY, -INFINITY, DBL_MAX}, y[] = {1, 0.0, NAN, INFINITY, -INFINITY, DBL_MAX};
+    static const double x[] = {1, -0.0, NAN64, INF64, -INF64, DBL_MAX}, y[] = {1, 0.0, NAN64, INF64,
+                                                                               -INF64, DBL_MAX};
     (void)state;
     mr_measure m = mr_compare(x, y, 6, 53);
     assert_int_equal(m.differ, 0);
@@ -55,35 +61,36 @@ static void disagrees(mr_measure m) {
 
 static void test_not_finite(void **state) {
     (void)state;
-    disagrees(one(1, NAN, 24));
-    disagrees(one(NAN, 1, 24));
-    disagrees(one(NAN, INFINITY, 24));
-    disagrees(one(INFINITY, NAN, 24));
-    disagrees(one(INFINITY, -INFINITY, 24));
-    disagrees(one(INFINITY, 1, 24));
-    disagrees(one(0, -INFINITY, 24));
-    same(one(1, NAN, 24).relative, NAN);
-    same(one(NAN, 0, 24).max_abs, NAN);
-    same(one(0, NAN, 24).relative, NAN);
-    same(one(INFINITY, 1, 24).relative, INFINITY);
-    same(one(INFINITY, -INFINITY, 24).max_abs, INFINITY);
-    same(one(0, 1, 24).relative, INFINITY);          /* x/0 */
+    disagrees(one(1, NAN64, 24));
+    disagrees(one(NAN64, 1, 24));
+    disagrees(one(NAN64, INF64, 24));
+    disagrees(one(INF64, NAN64, 24));
+    disagrees(one(INF64, -INF64, 24));
+    disagrees(one(INF64, 1, 24));
+    disagrees(one(0, -INF64, 24));
+    same(one(1, NAN64, 24).relative, NAN64);
+    same(one(NAN64, 0, 24).max_abs, NAN64);
+    same(one(0, NAN64, 24).relative, NAN64);
+    same(one(INF64, 1, 24).relative, INF64);
+    same(one(INF64, -INF64, 24).max_abs, INF64);
+    same(one(0, 1, 24).relative, INF64);          /* x/0 */
 
     /* NaN beats infinity beats numbers, wherever they stand; worst is the first of its kind. */
-    static const double want[] = {0, 0, 0, 0, 0, 0}, got[] = {1e300, INFINITY, NAN, 5, NAN, -INFINITY};
+    static const double want[] = {0, 0, 0, 0, 0, 0}, got[] = {1e300, INF64, NAN64, 5, NAN64,
+                                                              -INF64};
     mr_measure m = mr_compare(want, got, 6, 24);
     assert_int_equal(m.differ, 6);
     assert_int_equal(m.worst, 2);
-    same(m.max_abs, NAN);
-    same(m.max_ulp, NAN);
-    same(m.relative, NAN);
+    same(m.max_abs, NAN64);
+    same(m.max_ulp, NAN64);
+    same(m.relative, NAN64);
     m = mr_compare(want, got, 2, 24);
     assert_int_equal(m.worst, 1);
-    same(m.max_abs, INFINITY);
-    same(m.relative, INFINITY);
+    same(m.max_abs, INF64);
+    same(m.relative, INF64);
 
     /* Only the finite elements of want count for its norm. */
-    static const double mixed[] = {3, NAN, INFINITY, -4};
+    static const double mixed[] = {3, NAN64, INF64, -4};
     m = mr_compare(mixed, mixed, 4, 24);
     same(m.norm, 5);
     same(m.relative, 0);
@@ -100,7 +107,7 @@ static void test_extremes(void **state) {
     m = mr_compare(tiny, tiny2, 2, 53);
     assert_true(m.relative > 0.0999 && m.relative < 0.1001);   /* the inputs have 3 digits only */
     m = one(DBL_MAX, -DBL_MAX, 53);
-    same(m.max_abs, INFINITY);                                 /* 2 DBL_MAX is no double ... */
+    same(m.max_abs, INF64);                                 /* 2 DBL_MAX is no double ... */
     same(m.relative, 2);                                       /* ... but the ratio is */
     same(m.max_ulp, 2 * (ldexp(1, 53) - 1));
     m = one(1e-300, 1e300, 53);
@@ -111,7 +118,8 @@ static void test_extremes(void **state) {
     same(mr_compare(spread, spread, 2, 53).norm, 1e300);
 }
 
-/* One step of each type is one ulp: at 1, below 1, at the smallest normal number, between subnormals, at the top. */
+/* One step of each type is one ulp: at 1, below 1, at the smallest normal number, between
+ * subnormals, at the top. */
 static void test_ulps(void **state) {
     static const struct {
         int digits, emin, emax;
@@ -172,8 +180,12 @@ static void test_plain(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_by_hand),    cmocka_unit_test(test_equal), cmocka_unit_test(test_not_finite),
-        cmocka_unit_test(test_extremes),   cmocka_unit_test(test_ulps),  cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_by_hand),
+        cmocka_unit_test(test_equal),
+        cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_ulps),
+        cmocka_unit_test(test_plain),
     };
     return cmocka_run_group_tests_name("compare", tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* The .npy header: bytes written out by hand, every rule of the grammar, one message per broken rule. */
+/* The .npy header: bytes written out by hand, and one message per broken rule of the grammar. */
 #include "tests/check.h"
 
 #include <stdio.h>
@@ -56,7 +56,8 @@ static void test_format(void **state) {
                   "'shape': (0, 1, 2, 3, 4, 5, 6, 2147483647), }");
 }
 
-/* The longest header of all: eight dimensions of 19 digits, where a zero keeps the product small. */
+/* The longest header of all: eight dimensions of 19 digits, where a zero keeps the product
+ * small. */
 static void test_format_longest(void **state) {
     mr_tensor t = {"t", MR_F64, 8, {0}, NULL}, back = {0};
     unsigned char header[MR_NPY_FORMAT];
@@ -71,7 +72,8 @@ static void test_format_longest(void **state) {
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-/* A whole header around a dictionary; its length has 2 bytes in version 1, 4 in versions 2 and 3. */
+/* A whole header around a dictionary; its length has 2 bytes in version 1, 4 in versions 2 and
+ * 3. */
 static idx wrap_version(unsigned char *header, int version, const char *dictionary) {
     size_t n = strlen(dictionary), before = version == 1 ? 10 : 12;
     memcpy(header, "\x93NUMPY\x00\x00\x00\x00\x00\x00", 12);
@@ -95,8 +97,10 @@ static void test_accepted(void **state) {
     } good[] = {
         {"{'descr': '<f8', 'fortran_order': False, 'shape': (), }\n", MR_F64, 0, {0}},
         {"{'descr':'<f4','fortran_order':False,'shape':(7,)}", MR_F32, 1, {7}},
-        {"{\"shape\": (1, 2, 3), \"fortran_order\": False, \"descr\": \"<f2\"}   \n", MR_F16, 3, {1, 2, 3}},
-        {" { 'fortran_order' : False , 'shape' : ( 5 , 0 , ) , 'descr' : '<i8' , } ", MR_I64, 2, {5, 0}},
+        {"{\"shape\": (1, 2, 3), \"fortran_order\": False, \"descr\": \"<f2\"}   \n", MR_F16, 3,
+         {1, 2, 3}},
+        {" { 'fortran_order' : False , 'shape' : ( 5 , 0 , ) , 'descr' : '<i8' , } ", MR_I64, 2,
+         {5, 0}},
         {"{'descr': '<i4', 'fortran_order': False, 'shape': (1,)}", MR_I32, 1, {1}},
         {"{'descr': '<u2', 'fortran_order': False, 'shape': (1,)}", MR_U16, 1, {1}},
         {"{'descr': '|u1', 'fortran_order': False, 'shape': (1,)}", MR_U8, 1, {1}},
@@ -121,67 +125,68 @@ static void test_accepted(void **state) {
 
 #define START "{'descr': '<f8', 'fortran_order': False, "
 
+static const struct {
+    const char *dictionary, *message;
+} refused[] = {
+    {"", "expected '{'"},
+    {"[1, 2]", "expected '{'"},
+    {"{", "a key in quotes"},
+    {"{descr: '<f8'}", "a key in quotes, found \"descr: '<f8'}\""},
+    {"{'descr", "a key in quotes"},
+    {"{'descr' '<f8'}", "':' after a key"},
+    {"{'descr': <f8}", "a dtype in quotes"},
+    {"{'descr': ''}", "dtype '' is not supported"},
+    {"{'descr': '>f4'}", "big-endian"},
+    {"{'descr': '<U5'}", "numpy.frombuffer(text.encode()"},
+    {"{'descr': '|O'}", "pickled"},
+    {"{'descr': '<c16'}", "dtype '<c16' is not supported; convert"},
+    {"{'descr': '<i2'}", "NAME.bf16"},
+    {"{'descr': '<f8 and a name that is far too long to be that of a type'}", "is not supported"},
+    {"{'descr': [('a', '<f8')]}", "structured dtype"},
+    {"{'descr': '<f8', 'descr': '<f8'}", "key 'descr' twice"},
+    {"{'order': False}", "unknown key 'order'"},
+    {"{'fortran_order': True}", "Fortran order; save numpy.ascontiguousarray"},
+    {"{'fortran_order': 0}", "True or False"},
+    {"{'fortran_order': Falsehood}", "',' or '}'"},
+    {START "}", "descr, fortran_order or shape is missing"},
+    {"{}", "descr, fortran_order or shape is missing"},
+    {START "'shape': (2, 3)", "',' or '}'"},
+    {START "'shape': (2, 3) 'x'}", "',' or '}'"},
+    {START "'shape': (2, 3)} x", "nothing but spaces after '}', found \"x\""},
+    {START "'shape': [2, 3]}", "a shape in parentheses"},
+    {START "'shape': 6}", "a shape in parentheses"},
+    {START "'shape': (6)}", "a comma in the shape of rank 1"},
+    {START "'shape': (2 3)}", "',' or ')' in the shape"},
+    {START "'shape': (2,, 3)}", "a dimension"},
+    {START "'shape': (,)}", "a dimension"},
+    {START "'shape': (-1,)}", "a dimension"},
+    {START "'shape': (+1,)}", "a dimension"},
+    {START "'shape': (01,)}", "a dimension"},
+    {START "'shape': (1.5,)}", "',' or ')' in the shape"},
+    {START "'shape': (10L,)}", "',' or ')' in the shape"},
+    {START "'shape': (True,)}", "a dimension"},
+    {START "'shape': (2**3,)}", "',' or ')' in the shape"},
+    {START "'shape': (__import__('os'),)}", "a dimension, found \"__import__('os'),)}\""},
+    {START "'shape': (1, 1, 1, 1, 1, 1, 1, 1, 1)}", "more than 8 dimensions"},
+    {START "'shape': (99999999999999999999,)}", "a dimension is too large"},
+    {START "'shape': (9223372036854775808,)}", "a dimension is too large"},
+    {START "'shape': (9223372036854775807,)}", "its size in bytes overflows"},
+    {START "'shape': (4294967296, 4294967296)}", "its size in bytes overflows"},
+    {START "'shape': (1152921504606846976,)}", "its size in bytes overflows"},
+    {START "'shape': (3,), 'shape': (3,)}", "key 'shape' twice"},
+    {START "'shape': (3,),,}", "a key in quotes"},
+    {START "'shape': (\x01\xff", "a dimension, found \"??\""},
+};
+
 static void test_refused(void **state) {
-    static const struct {
-        const char *dictionary, *message;
-    } bad[] = {
-        {"", "expected '{'"},
-        {"[1, 2]", "expected '{'"},
-        {"{", "a key in quotes"},
-        {"{descr: '<f8'}", "a key in quotes, found \"descr: '<f8'}\""},
-        {"{'descr", "a key in quotes"},
-        {"{'descr' '<f8'}", "':' after a key"},
-        {"{'descr': <f8}", "a dtype in quotes"},
-        {"{'descr': ''}", "dtype '' is not supported"},
-        {"{'descr': '>f4'}", "big-endian"},
-        {"{'descr': '<U5'}", "numpy.frombuffer(text.encode()"},
-        {"{'descr': '|O'}", "pickled"},
-        {"{'descr': '<c16'}", "dtype '<c16' is not supported; convert"},
-        {"{'descr': '<i2'}", "NAME.bf16"},
-        {"{'descr': '<f8 and a name that is far too long to be that of a type'}", "is not supported"},
-        {"{'descr': [('a', '<f8')]}", "structured dtype"},
-        {"{'descr': '<f8', 'descr': '<f8'}", "key 'descr' twice"},
-        {"{'order': False}", "unknown key 'order'"},
-        {"{'fortran_order': True}", "Fortran order; save numpy.ascontiguousarray"},
-        {"{'fortran_order': 0}", "True or False"},
-        {"{'fortran_order': Falsehood}", "',' or '}'"},
-        {START "}", "descr, fortran_order or shape is missing"},
-        {"{}", "descr, fortran_order or shape is missing"},
-        {START "'shape': (2, 3)", "',' or '}'"},
-        {START "'shape': (2, 3) 'x'}", "',' or '}'"},
-        {START "'shape': (2, 3)} x", "nothing but spaces after '}', found \"x\""},
-        {START "'shape': [2, 3]}", "a shape in parentheses"},
-        {START "'shape': 6}", "a shape in parentheses"},
-        {START "'shape': (6)}", "a comma in the shape of rank 1"},
-        {START "'shape': (2 3)}", "',' or ')' in the shape"},
-        {START "'shape': (2,, 3)}", "a dimension"},
-        {START "'shape': (,)}", "a dimension"},
-        {START "'shape': (-1,)}", "a dimension"},
-        {START "'shape': (+1,)}", "a dimension"},
-        {START "'shape': (01,)}", "a dimension"},
-        {START "'shape': (1.5,)}", "',' or ')' in the shape"},
-        {START "'shape': (10L,)}", "',' or ')' in the shape"},
-        {START "'shape': (True,)}", "a dimension"},
-        {START "'shape': (2**3,)}", "',' or ')' in the shape"},
-        {START "'shape': (__import__('os'),)}", "a dimension, found \"__import__('os'),)}\""},
-        {START "'shape': (1, 1, 1, 1, 1, 1, 1, 1, 1)}", "more than 8 dimensions"},
-        {START "'shape': (99999999999999999999,)}", "a dimension is too large"},
-        {START "'shape': (9223372036854775808,)}", "a dimension is too large"},
-        {START "'shape': (9223372036854775807,)}", "its size in bytes overflows"},
-        {START "'shape': (4294967296, 4294967296)}", "its size in bytes overflows"},
-        {START "'shape': (1152921504606846976,)}", "its size in bytes overflows"},
-        {START "'shape': (3,), 'shape': (3,)}", "key 'shape' twice"},
-        {START "'shape': (3,),,}", "a key in quotes"},
-        {START "'shape': (\x01\xff", "a dimension, found \"??\""},
-    };
     (void)state;
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         unsigned char header[512];
         mr_tensor t = {0};
         mr_err err = {0};
-        idx length = wrap(header, bad[i].dictionary);
+        idx length = wrap(header, refused[i].dictionary);
         check_refused(mr_npy_parse(header, length, "file.npz: member x", &t, &err), MR_BAD, &err,
-                      bad[i].message);
+                      refused[i].message);
         assert_int_equal(strncmp(err.text, "file.npz: member x: ", 20), 0);
     }
 }

@@ -1,4 +1,4 @@
-/* .npz both ways: what numpy wrote is read, what is written is read back, and equal tensors give equal files. */
+/* .npz both ways: numpy's files are read, ours are read back, and equal tensors give equal files. */
 #include "tests/scratch.h"
 
 #include <math.h>
@@ -74,12 +74,14 @@ static void write_good(const char *path, const mr_tensor *tensor, int count) {
     mr_npz_writer *writer;
     mr_err err = {0};
     mr_status status = mr_npz_create(path, &writer, &err);
-    for (int i = 0; i < count && status == MR_OK; i++) status = mr_npz_add(writer, &tensor[i], &err);
+    for (int i = 0; i < count && status == MR_OK; i++) status = mr_npz_add(writer, &tensor[i],
+                                                                           &err);
     if (status == MR_OK) status = mr_npz_finish(writer, &err);
     if (status != MR_OK) fail_msg("%s", err.text);
 }
 
-/* Every type, ranks 0 to 8, empty tensors, and lengths on both sides of the buffers of 64 KiB and 256 KiB. */
+/* Every type, ranks 0 to 8, empty tensors, and lengths on both sides of the buffers of 64 KiB
+ * and 256 KiB. */
 static void test_round_trip(void **state) {
     static const idx sizes[] = {0, 1, 2, 3, 5, 10, 50, 65535, 65536, 65537, 262143, 262144, 262145};
     enum { SIZES = sizeof sizes / sizeof *sizes, COUNT = MR_DTYPES * SIZES + 9 };
@@ -91,7 +93,8 @@ static void test_round_trip(void **state) {
     for (int i = 0; i < COUNT; i++) {
         int rank = i - MR_DTYPES * SIZES;
         snprintf(names[i], sizeof names[i], "layers.%d/x y", i);
-        tensor[i] = (mr_tensor){names[i], (mr_dtype)(i % MR_DTYPES), 1, {sizes[i / MR_DTYPES % SIZES]}, data};
+        tensor[i] = (mr_tensor){names[i], (mr_dtype)(i % MR_DTYPES), 1,
+                                {sizes[i / MR_DTYPES % SIZES]}, data};
         if (rank < 0) continue;
         tensor[i].rank = rank;
         for (int k = 0; k < rank; k++) tensor[i].dim[k] = k % 3 + 1;
@@ -165,7 +168,8 @@ static void refuse(const mr_tensor *tensor, int count, const char *text) {
     const char *path = scratch_write("old.npz", "old", 3);
     mr_status status = mr_npz_create(path, &writer, &err);
     assert_int_equal(status, MR_OK);
-    for (int i = 0; i < count && status == MR_OK; i++) status = mr_npz_add(writer, &tensor[i], &err);
+    for (int i = 0; i < count && status == MR_OK; i++) status = mr_npz_add(writer, &tensor[i],
+                                                                           &err);
     check_refused(status, MR_BAD, &err, text);
     mr_npz_abandon(writer);
     size_t bytes;
@@ -205,8 +209,10 @@ static void test_broken(void **state) {
     (void)state;
     scratch_files(true);
     assert_int_equal(mr_npz_create(scratch("x.npz"), &writer, &err), MR_OK);
-    check_refused(mr_npz_add(writer, &(mr_tensor){"/x", MR_U8, 0, {0}, "a"}, &err), MR_BAD, &err, "absolute");
-    check_refused(mr_npz_add(writer, &(mr_tensor){"x", MR_U8, 0, {0}, "a"}, &again), MR_BAD, &again, "earlier");
+    check_refused(mr_npz_add(writer, &(mr_tensor){"/x", MR_U8, 0, {0}, "a"}, &err), MR_BAD, &err,
+                  "absolute");
+    check_refused(mr_npz_add(writer, &(mr_tensor){"x", MR_U8, 0, {0}, "a"}, &again), MR_BAD, &again,
+                  "earlier");
     check_refused(mr_npz_finish(writer, &last), MR_BAD, &last, "earlier");
     assert_int_equal(scratch_files(false), 0);
 }

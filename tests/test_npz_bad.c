@@ -1,4 +1,4 @@
-/* Damaged .npz files: cut anywhere, any bit flipped, any wrong size: a message, never a crash or other data. */
+/* Damaged .npz files, cut or with any bit flipped: a message, never a crash, never other data. */
 #include "tests/forge.h"
 
 #include "tests/npz_samples.h"
@@ -18,11 +18,13 @@ static void test_cut(void **state) {
     build64();
     for (size_t s = 0; s < 4; s++) {
         size_t whole = samples[s].bytes > 0 ? samples[s].bytes : length;
-        for (size_t n = 0; n < whole; n++) refuse(samples[s].data, n, s == 0 && n == 0 ? "shorter" : "");
+        for (size_t n = 0; n < whole; n++) refuse(samples[s].data, n,
+                                                  s == 0 && n == 0 ? "shorter" : "");
     }
 }
 
-/* A flipped bit is found, or lies in a field without meaning (versions, times, attributes, some flags). */
+/* A flipped bit is found, or lies in a field without meaning (versions, times, attributes, some
+ * flags). */
 static void test_flip(void **state) {
     int silent = 0, total = 0;
     (void)state;
@@ -54,7 +56,8 @@ static void test_flip(void **state) {
 
 /* ---- forged sizes ---------------------------------------------------------------------------- */
 
-/* One deflated member "b.npy": `packed` bytes of `data`, which declare `size` bytes with this CRC. */
+/* One deflated member "b.npy": `packed` bytes of `data`, which declare `size` bytes with this
+ * CRC. */
 static void build_deflated(const unsigned char *data, size_t packed, uint64_t size, uLong crc) {
     length = 0;
     append("PK\3\4\24\0\0\0\10\0\0\0\x21\0", 14);
@@ -78,12 +81,14 @@ static void build_deflated(const unsigned char *data, size_t packed, uint64_t si
 }
 
 /* Deflates an npy array of |u1 zeros that declares `declared` of them and holds `held`. */
-static size_t deflate_zeros(unsigned char *out, size_t room, idx declared, size_t held, uLong *crc) {
+static size_t deflate_zeros(unsigned char *out, size_t room, idx declared, size_t held,
+                            uLong *crc) {
     unsigned char *plain = calloc(128 + held, 1);
     z_stream z = {0};
     memset(plain, ' ', 128);
     memcpy(plain, "\x93NUMPY\1\0\166\0", 10);
-    int n = snprintf((char *)plain + 10, 118, "{'descr':'|u1','fortran_order':False,'shape':(%td,)}", declared);
+    int n = snprintf((char *)plain + 10, 118,
+                     "{'descr':'|u1','fortran_order':False,'shape':(%td,)}", declared);
     plain[10 + n] = ' ';
     *crc = crc32(crc32(0, NULL, 0), plain, (uInt)(128 + held));
     assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, -15, 9, Z_DEFAULT_STRATEGY), Z_OK);

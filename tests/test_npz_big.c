@@ -1,4 +1,4 @@
-/* Archives beyond 4 GiB: sizes, offsets and member counts that need zip64. Minutes and gigabytes: only with MR_TEST_BIG set. */
+/* Archives that need zip64 for sizes, offsets or counts: minutes, so only with MR_TEST_BIG set. */
 #include "tests/scratch.h"
 
 #include "golden/npz.h"
@@ -6,7 +6,8 @@
 
 static void skip_unless_asked(void) {
     if (getenv("MR_TEST_BIG") != NULL) return;
-    print_message("skipped: set MR_TEST_BIG=1 to test archives beyond 4 GiB (needs 11 GB of disk)\n");
+    print_message("skipped: set MR_TEST_BIG=1 to test archives beyond 4 GiB "
+                  "(2 minutes, 5 GB of disk, 6 of memory)\n");
     skip();
 }
 
@@ -21,7 +22,8 @@ static unsigned char *zeros(size_t bytes) {
     return data;
 }
 
-/* One tensor of 5 GB of zeros: its size needs 64 bits, and deflate's best ratio must be accepted. */
+/* One tensor of 5 GB of zeros: its size needs 64 bits, and deflate's best ratio must be
+ * accepted. */
 static void test_big_tensor(void **state) {
     const size_t bytes = 5000000000u;
     mr_npz_writer *writer;

@@ -1,7 +1,13 @@
 /* Byte-pair encoding: repeatedly join the best pair of neighbours, found with a heap.
  *
+ * The plain algorithm: among all neighbours that may join take the best pair, the leftmost of
+ * equals; join it; start over. Literally done that is O(n^2). Here the candidates wait in a heap.
  * The heap holds candidates, not truths: a merge may make others stale, and those are recognised
- * when they come up instead of being searched for. That is what keeps the loop at O(n log n). */
+ * when they come up instead of being searched for. That is what keeps the loop at O(n log n).
+ *
+ * Example, "ab" and "bc" are pieces of equal score, the text is "abc": both wait, "ab" comes first
+ * because it is further left, and makes "ab" out of symbols 0 and 1. "bc" starts at symbol 1, which
+ * is empty now, so it is dropped. The result is "ab", "c". */
 #include "tokenizer/bpe.h"
 
 void mr_bpe_free(mr_bpe *bpe) {
@@ -10,6 +16,8 @@ void mr_bpe_free(mr_bpe *bpe) {
     *bpe = (mr_bpe){0};
 }
 
+/* Doubling makes adding n symbols O(n) altogether. A product that does not fit asks for more than
+ * any machine has, so that the allocator words the message. */
 static mr_status more_symbols(mr_bpe *bpe, mr_err *err) {
     idx room;
     if (!mr_mul(bpe->room > 0 ? bpe->room : 64, 2, &room)) room = MR_IDX_MAX;
@@ -26,14 +34,17 @@ mr_status mr_bpe_add(mr_bpe *bpe, idx start, idx bytes, int32_t id, bool frozen,
     if (bytes > INT32_MAX - start)
         return mr_fail(err, MR_BAD, "a stretch of text exceeds 2 GiB; tokenize it in parts");
     if (bpe->count == bpe->room && more_symbols(bpe, err) != MR_OK) return MR_BAD;
-    int32_t i = (int32_t)bpe->count++;
+    int32_t i = (int32_t)bpe->count++; /* below 2^31: no symbol is empty when it is added */
     if (i > 0) bpe->symbol[i - 1].next = i;
     bpe->symbol[i] = (mr_symbol){.start = (int32_t)start, .bytes = (int32_t)bytes,
                                  .prev = i - 1, .next = -1, .id = id, .frozen = frozen};
     return MR_OK;
 }
 
-/* Moves the candidate at `hole` towards the leaves until no child is smaller. */
+/* Heap order: no entry has a greater key than its children, entry i's being 2i + 1 and 2i + 2.
+ * The moved entry is held aside and written once, at the end: one copy per level, not a swap.
+ *
+ * Moves the candidate at `hole` towards the leaves until no child is smaller. */
 static void sift_down(mr_candidate *heap, idx count, idx hole) {
     mr_candidate moved = heap[hole];
     for (idx child; (child = 2 * hole + 1) < count; hole = child) {
@@ -44,7 +55,7 @@ static void sift_down(mr_candidate *heap, idx count, idx hole) {
     heap[hole] = moved;
 }
 
-/* Inserts at the end and moves towards the root. */
+/* Inserts at the end and moves towards the root. Room is there, see reserve_heap. */
 static void push(mr_bpe *bpe, mr_candidate added) {
     mr_candidate *heap = bpe->heap;
     idx hole = bpe->heap_count++;
@@ -56,6 +67,7 @@ static void push(mr_bpe *bpe, mr_candidate added) {
     heap[hole] = added;
 }
 
+/* Takes the best candidate out; the last one fills the hole. The heap is not empty. */
 static mr_candidate pop(mr_bpe *bpe) {
     mr_candidate best = bpe->heap[0], last = bpe->heap[--bpe->heap_count];
     if (bpe->heap_count > 0) {
@@ -78,7 +90,9 @@ static mr_status reserve_heap(mr_bpe *bpe, mr_err *err) {
     return MR_OK;
 }
 
-/* Asks whether symbols `left` and `right` (neighbours, or -1 beyond an end) may join. */
+/* Asks whether symbols `left` and `right` (neighbours, or -1 beyond an end) may join. The caller's
+ * rule never sees a frozen symbol, so it needs no notion of freezing. Symbol indices are below
+ * 2^31: as the low half of the key they order ties from left to right. */
 static bool candidate(const mr_bpe *bpe, const char *text, mr_bpe_join *join, void *rule,
                       int32_t left, int32_t right, mr_candidate *found) {
     if (left < 0 || right < 0) return false;
@@ -101,6 +115,8 @@ mr_status mr_bpe_merge(mr_bpe *bpe, const char *text, mr_bpe_join *join, void *r
         if (candidate(bpe, text, join, rule, i - 1, i, &next)) bpe->heap[bpe->heap_count++] = next;
     for (idx i = bpe->heap_count / 2 - 1; i >= 0; i--) sift_down(bpe->heap, bpe->heap_count, i);
 
+    /* Invariant: every pair of neighbours that may join has a candidate with their present
+     * lengths in the heap. So when the heap is empty, nothing may join. */
     while (bpe->heap_count > 0) {
         mr_candidate best = pop(bpe);
         int32_t l = (int32_t)(uint32_t)best.key; /* the low half of the key */
@@ -111,12 +127,15 @@ mr_status mr_bpe_merge(mr_bpe *bpe, const char *text, mr_bpe_join *join, void *r
         mr_symbol *right = &bpe->symbol[left->next];
         if (left->bytes + right->bytes != best.bytes) continue;
 
+        /* Join: the left symbol takes over the bytes and the successor of the right one. */
         left->bytes = best.bytes;
         left->id = best.id;
         left->next = right->next;
         right->bytes = 0;
         if (left->next >= 0) bpe->symbol[left->next].prev = l;
 
+        /* Two new pairs of neighbours. The order of the questions can matter to a rule that keeps
+         * notes, as SentencePiece's does on unused pieces: left pair first. */
         if (candidate(bpe, text, join, rule, left->prev, l, &next)) push(bpe, next);
         if (candidate(bpe, text, join, rule, l, left->next, &next)) push(bpe, next);
     }

@@ -1,11 +1,16 @@
-/* Finding and reading a tokenizer file, in plain C: no folder listing, only names to try. */
+/* Finding and reading a tokenizer file, in plain C: no folder listing, only names to try.
+ *
+ * C99 has neither folders nor file sizes. Both are avoided rather than fetched from the operating
+ * system: a path is a folder if a file of a known name opens below it, and a file is read until it
+ * ends. Every open stream is closed and every path freed by the function that asked for it. */
 #include "tokenizer/file.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-/* "m1" marks the variant for models with images; the text part is the same. */
+/* The names under which models of this family are published, other than tokenizer.model itself.
+ * "m1" marks the variant for models with images; the text part is the same. */
 static const char *const versioned[] = {
     "tokenizer.model.v1",   "tokenizer.model.v2",   "tokenizer.model.v3",   "tokenizer.model.v7",
     "tokenizer.model.v1m1", "tokenizer.model.v2m1", "tokenizer.model.v3m1", "tokenizer.model.v7m1",
@@ -18,9 +23,9 @@ void mr_tokenizer_file_free(mr_tokenizer_file *file) {
     *file = (mr_tokenizer_file){0};
 }
 
-/* "folder/name", or a copy of "folder" when name is empty. */
+/* "folder/name", or a copy of "folder" when name is empty. NULL when memory is short. */
 static char *joined(const char *folder, const char *name, mr_err *err) {
-    idx length = (idx)strlen(folder), extra = (idx)strlen(name) + 2, room;
+    idx length = (idx)strlen(folder), extra = (idx)strlen(name) + 2, room; /* slash and NUL */
     if (!mr_add(length, extra, &room)) room = MR_IDX_MAX;
     char *path = mr_alloc(room, 1, err);
     if (path == NULL) return NULL;
@@ -31,7 +36,8 @@ static char *joined(const char *folder, const char *name, mr_err *err) {
     return path;
 }
 
-/* Opens folder/name if it is there. MR_OK with *stream NULL when it is not. */
+/* Opens folder/name if it is there. MR_OK with *stream NULL when it is not: absence is no failure
+ * here, only lack of memory is. On success the caller owns *stream and *path. */
 static mr_status try_name(const char *folder, const char *name, FILE **stream, char **path,
                           mr_err *err) {
     *stream = NULL;
@@ -45,7 +51,10 @@ static mr_status try_name(const char *folder, const char *name, FILE **stream, c
 }
 
 /* The tokenizer inside a folder. `path` may as well be a file: then no name below it exists and
- * *stream stays NULL. */
+ * *stream stays NULL. Repositories on the hub often carry the same vocabulary twice, as
+ * tokenizer.model and as tokenizer.model.v3: the second name is the better one, for it tells the
+ * version. Two versions, on the other hand, are two vocabularies, and guessing would be wrong half
+ * of the time. */
 static mr_status find_in_folder(const char *folder, FILE **stream, char **path, mr_err *err) {
     mr_status status = MR_OK;
     const char *first = NULL;
@@ -55,8 +64,8 @@ static mr_status find_in_folder(const char *folder, FILE **stream, char **path, 
         FILE *other;
         char *name;
         status = try_name(folder, versioned[i], &other, &name, err);
-        if (other == NULL) continue;
-        if (first != NULL) {
+        if (other == NULL) continue; /* also after a failure: the loop condition ends it */
+        if (first != NULL) { /* the first one stays open: the caller closes it */
             fclose(other);
             status = mr_fail(err, MR_BAD, "%s: has both %s and %s; give the path of the one to use",
                              folder, first, versioned[i]);
@@ -82,7 +91,8 @@ static mr_status read_all(FILE *stream, mr_tokenizer_file *file, mr_err *err) {
                 return mr_fail(err, MR_BAD, "%s: larger than %td MiB, which no tokenizer is; "
                                "check that this is the right file", file->path,
                                MR_TOKENIZER_FILE_MAX >> 20);
-            /* The last step allows one byte more than the limit, to see that there is one. */
+            /* The limit is checked before memory is asked for, at every step.
+             * The last step allows one byte more than the limit, to see that there is one. */
             room = room == 0 ? (idx)1 << 20 : 2 * room;
             if (room > MR_TOKENIZER_FILE_MAX) room = MR_TOKENIZER_FILE_MAX + 1;
             char *bytes = mr_resize(file->bytes, room, 1, err);
@@ -90,20 +100,23 @@ static mr_status read_all(FILE *stream, mr_tokenizer_file *file, mr_err *err) {
             file->bytes = bytes;
         }
         size_t got = fread(file->bytes + file->size, 1, (size_t)(room - file->size), stream);
-        if (got == 0) break;
+        if (got == 0) break; /* the end, or an error, told apart below */
         file->size += (idx)got;
     }
+    /* Opening a folder succeeds on many systems, reading it does not. */
     if (ferror(stream))
         return mr_fail(err, MR_BAD, "%s: cannot be read as a file (%s); a folder must hold a "
                        "tokenizer.model or tokenizer.model.vN", file->path, strerror(errno));
     return MR_OK;
 }
 
+/* The one door in and out: whatever happens, the stream is closed, and on failure nothing is left
+ * in *file. */
 mr_status mr_tokenizer_file_read(const char *path, mr_tokenizer_file *file, mr_err *err) {
     FILE *stream = NULL;
     *file = (mr_tokenizer_file){0};
     mr_status status = find_in_folder(path, &stream, &file->path, err);
-    if (status == MR_OK && stream == NULL) {
+    if (status == MR_OK && stream == NULL) { /* not a folder with a tokenizer: a file, then */
         status = try_name(path, "", &stream, &file->path, err);
         if (status == MR_OK && stream == NULL)
             status = mr_fail(err, MR_BAD, "%s: cannot open (%s); expected a tokenizer file, or a "

@@ -24,8 +24,8 @@ typedef struct {
     mr_status (*encode)(const void *model, const char *text, idx bytes, mr_ids *out, mr_err *err);
     mr_status (*decode)(const void *model, const int32_t *ids, idx count, mr_text *out,
                         mr_err *err);
-} mr_kind;
+} mr_tokenizer_type;
 
-extern const mr_kind mr_kind_sentencepiece;
+extern const mr_tokenizer_type mr_kind_sentencepiece;
 
 #endif

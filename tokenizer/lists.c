@@ -1,9 +1,13 @@
-/* Growing arrays of ids and of bytes. */
+/* Growing arrays of ids and of bytes.
+ *
+ * Both follow the same rule, which the public functions rely on: an append either succeeds or
+ * leaves the list as it was, so that a half-done result can be undone by restoring `count`. */
 #include "tokenizer/lists.h"
 
 #include <string.h>
 
-/* The next capacity that holds `count + more`: at least double, so that n appends copy O(n). */
+/* The next capacity that holds `count + more`: at least double, so that n appends copy O(n)
+ * elements in all. Small lists start at 16 instead of growing through 1, 2, 4, 8. */
 static bool grown(idx count, idx room, idx more, idx *next) {
     idx need, twice;
     if (!mr_add(count, more, &need)) return false;
@@ -26,13 +30,14 @@ mr_status mr_ids_reserve(mr_ids *ids, idx more, mr_err *err) {
 }
 
 mr_status mr_text_reserve(mr_text *text, idx more, mr_err *err) {
+    /* Asked for nothing, an empty text still gets memory: it then ends in a NUL as promised. */
     if (text->byte != NULL && more <= text->room - text->count) return MR_OK;
     idx room, with_nul;
     if (!grown(text->count, text->room, more, &room) || !mr_add(room, 1, &with_nul))
         return mr_fail(err, MR_BAD, "a text of more than %td bytes does not fit", text->count);
     char *byte = mr_resize(text->byte, with_nul, 1, err);
     if (byte == NULL) return MR_BAD;
-    byte[text->count] = '\0';
+    byte[text->count] = '\0'; /* new memory is not zeroed */
     text->byte = byte;
     text->room = room;
     return MR_OK;
@@ -47,6 +52,7 @@ mr_status mr_text_append(mr_text *text, const char *bytes, idx count, mr_err *er
     return MR_OK;
 }
 
+/* Back to {0}: freeing twice is harmless and the list can be used again. */
 void mr_ids_free(mr_ids *ids) {
     mr_free(ids->id);
     *ids = (mr_ids){0};

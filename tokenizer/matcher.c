@@ -1,10 +1,17 @@
-/* Longest match over sorted keys, narrowing a range by binary search, byte by byte. */
+/* Longest match over sorted keys, narrowing a range by binary search, byte by byte.
+ *
+ * Example: keys "[REF]", "[REFERENCE_DOC_1]", "[REFERENCE_DOC_10]", text "[REFERENCE_DOC_1]!".
+ * After 4 bytes the range is all three; byte 5 is 'E', which drops the first; byte 17 is ']',
+ * which drops the third; the second ends there and is noted as the longest so far; nothing is left
+ * that could be longer. A step costs O(log keys), a search at most as many steps as the longest
+ * key has bytes, whatever the length of the text. */
 #include "tokenizer/matcher.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* Byte order, a key before its own extensions. */
+/* Byte order, a key before its own extensions: so the key that ends at a given depth is always the
+ * first of its range. Keys differ, duplicates were refused, so the result is never 0 for two. */
 static int by_bytes(const void *left, const void *right) {
     const mr_match_key *a = left, *b = right;
     int32_t common = a->size < b->size ? a->size : b->size;
@@ -19,6 +26,7 @@ mr_status mr_matcher_open(mr_matcher *matcher, const mr_vocab *vocab, mr_err *er
     matcher->key = mr_alloc(count, (idx)sizeof *matcher->key, err);
     if (matcher->key == NULL) return MR_BAD;
 
+    /* first[b + 1] counts the keys with first byte b, then becomes the sum up to them. */
     for (idx id = 0; id < vocab->count; id++) {
         const mr_piece *piece = &vocab->piece[id];
         if (piece->type != MR_PIECE_USER_DEFINED) continue;
@@ -47,7 +55,7 @@ static idx lower_bound(const mr_matcher *matcher, idx low, idx high, idx depth, 
 }
 
 idx mr_matcher_search(const mr_matcher *matcher, const char *text, idx bytes, int32_t *id) {
-    int lead = (unsigned char)text[0];
+    int lead = (unsigned char)text[0]; /* the table replaces the first binary search */
     idx low = matcher->first[lead], high = matcher->first[lead + 1], longest = 0;
     for (idx depth = 1; low < high; depth++) {
         /* Invariant: keys low..high-1 are those whose first `depth` bytes match the text. */
@@ -55,7 +63,7 @@ idx mr_matcher_search(const mr_matcher *matcher, const char *text, idx bytes, in
             longest = depth;
             *id = matcher->key[low++].id;
         }
-        if (depth == bytes) break;
+        if (depth == bytes) break; /* the text ends; longer keys cannot match */
         int byte = (unsigned char)text[depth];
         low = lower_bound(matcher, low, high, depth, byte);
         high = lower_bound(matcher, low, high, depth, byte + 1);

@@ -1,4 +1,12 @@
-/* Protobuf fields, one after the other: tag = number << 3 | wire type, then the value. */
+/* Protobuf fields, one after the other: tag = number << 3 | wire type, then the value.
+ *
+ * A message is nothing but such fields in any order; it has no header, no length and no checksum.
+ * A field that occurs again overrides the earlier one, or adds to a list: that is the caller's
+ * business. So is the meaning of a number; here all fields are alike, and one that the caller does
+ * not know is skipped by simply asking for the next.
+ *
+ * Safety rests on one rule: `at` moves only after a comparison with `end`, and lengths from the
+ * file are compared before they are converted or added to anything. */
 #include "tokenizer/protobuf.h"
 
 #include <string.h>
@@ -7,17 +15,20 @@ mr_pb mr_pb_open(const char *bytes, idx size) {
     return (mr_pb){.start = bytes, .at = bytes, .end = bytes + size};
 }
 
+/* The bounds of the inner reader are the field's, so a broken inner message cannot read on into
+ * what follows it. */
 mr_pb mr_pb_inside(const mr_pb *outer, const mr_pb_field *field) {
     return (mr_pb){.start = outer->start, .at = field->bytes, .end = field->bytes + field->size};
 }
 
+/* The first problem stays: after it every call of mr_pb_next returns false. */
 static bool broken(mr_pb *in, const char *problem) {
     in->problem = problem;
     return false;
 }
 
-/* Seven bits a byte, lowest first, the top bit says that more follow. 64 bits need ten bytes, of
- * which the last may hold only the highest bit. */
+/* Seven bits a byte, lowest first, the top bit says that more follow: 300 is AC 02. 64 bits need
+ * ten bytes, of which the last may hold only the highest bit. More bytes than needed are legal. */
 static bool varint(mr_pb *in, uint64_t *value) {
     uint64_t sum = 0;
     for (unsigned shift = 0; shift < 70; shift += 7) {
@@ -42,6 +53,7 @@ static bool fixed(mr_pb *in, idx size, uint64_t *value) {
     return true;
 }
 
+/* A length, then that many bytes: strings and messages inside. The caller gets a view, no copy. */
 static bool bytes(mr_pb *in, mr_pb_field *field) {
     uint64_t size;
     if (!varint(in, &size)) return false;
@@ -59,6 +71,8 @@ bool mr_pb_next(mr_pb *in, mr_pb_field *field) {
     *field = (mr_pb_field){0};
     uint64_t tag;
     if (!varint(in, &tag)) return false;
+    /* Numbers are 1 to 2^29 - 1, so a tag has at most 32 bits. Zero bytes, as at the end of a file
+     * that was enlarged by mistake, read as number 0 and are caught here. */
     if (tag >> 32 != 0 || tag >> 3 == 0) return broken(in, "a field number is out of range");
     field->number = (uint32_t)(tag >> 3);
     field->wire = (int)(tag & 7);
@@ -71,6 +85,7 @@ bool mr_pb_next(mr_pb *in, mr_pb_field *field) {
     }
 }
 
+/* An IEEE single stored as its bits. */
 float mr_pb_float(const mr_pb_field *field) {
     uint32_t bits = (uint32_t)field->value;
     float value;

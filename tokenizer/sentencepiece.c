@@ -1,7 +1,16 @@
 /* Opening a SentencePiece model: the protobuf messages ModelProto, TrainerSpec, NormalizerSpec.
  *
  * Only the fields that change ids or text are read; all others (training settings, self tests)
- * are skipped, as protobuf asks of a reader. What is read is checked in sentencepiece_check.c. */
+ * are skipped, as protobuf asks of a reader. What is read is checked in sentencepiece_check.c.
+ *
+ *   ModelProto      1 piece (repeated)  2 trainer_spec  3 normalizer_spec  5 denormalizer_spec
+ *   piece           1 bytes  2 score  3 type; its id is its position in the list
+ *   TrainerSpec     3 model_type  24 treat_whitespace_as_suffix  35 byte_fallback
+ *                   44 unk_surface  46 bos_piece  47 eos_piece
+ *   NormalizerSpec  2 precompiled_charsmap  3 add_dummy_prefix  4 remove_extra_whitespaces
+ *                   5 escape_whitespaces
+ *
+ * Nothing is copied: the file stays in memory and pieces are views into it. */
 #include "tokenizer/sentencepiece.h"
 
 #include <math.h>
@@ -10,13 +19,14 @@
 #include "tokenizer/kind.h"
 #include "tokenizer/protobuf.h"
 
-/* Where we are in the file: for messages only. */
+/* What all parsing functions share: the model they fill and what a message needs to know. */
 typedef struct {
     const char *path;
     mr_err     *err;
     mr_spm     *spm;
 } opening;
 
+/* The reader knows what was wrong and where; this adds which file, and what to do. */
 static mr_status malformed(const opening *o, const mr_pb *in) {
     return mr_fail(o->err, MR_BAD, "%s: not a SentencePiece model: byte %td: %s; the file is "
                    "damaged or incomplete, fetch it again", o->path, in->at - in->start,
@@ -33,8 +43,9 @@ static bool wire_is(const opening *o, const mr_pb *in, const mr_pb_field *field,
     return false;
 }
 
-/* Floats order as their bits do, once the negative ones are mirrored. Zero counts as positive
- * whatever its sign, for -0 and 0 are equal scores. */
+/* A score as a priority for the merge loop, which wants integers, smaller first. Floats order as
+ * their bits do, once the negative ones are mirrored; no rounding is involved, so scores that
+ * differ at all differ here. Zero counts as positive whatever its sign: -0 and 0 are equal. */
 static uint32_t order_of(float score) {
     float positive_zero = score + 0.0f;
     uint32_t bits;
@@ -43,6 +54,7 @@ static uint32_t order_of(float score) {
     return ~ascending; /* the highest score merges first */
 }
 
+/* One piece. Its checks that concern other pieces come later, when all are known. */
 static mr_status parse_piece(const opening *o, mr_pb in, int32_t id) {
     mr_piece piece = {.type = MR_PIECE_NORMAL, .unused = -1};
     float score = 0;
@@ -64,12 +76,13 @@ static mr_status parse_piece(const opening *o, mr_pb in, int32_t id) {
             break;
         case 3:
             if (!wire_is(o, &in, &field, MR_PB_VARINT)) return MR_BAD;
-            piece.type = mr_pb_int32(&field);
+            piece.type = mr_pb_int32(&field); /* its range is checked with the rest */
             break;
         default: break;
         }
     }
     if (in.problem != NULL) return malformed(o, &in);
+    /* It compares as neither better nor worse than anything: no order of merges would be right. */
     if (isnan(score))
         return mr_fail(o->err, MR_BAD, "%s: piece %d has a score that is not a number; fetch the "
                        "file again", o->path, (int)id);
@@ -78,6 +91,7 @@ static mr_status parse_piece(const opening *o, mr_pb in, int32_t id) {
     return MR_OK;
 }
 
+/* A string; NUL bytes belong to it. */
 static bool text_field(const opening *o, const mr_pb *in, const mr_pb_field *field,
                        const char **bytes, idx *size) {
     *bytes = field->bytes;
@@ -85,11 +99,14 @@ static bool text_field(const opening *o, const mr_pb *in, const mr_pb_field *fie
     return wire_is(o, in, field, MR_PB_BYTES);
 }
 
+/* A bool is a varint, true if not zero. */
 static bool flag_field(const opening *o, const mr_pb *in, const mr_pb_field *field, bool *flag) {
     *flag = field->value != 0;
     return wire_is(o, in, field, MR_PB_VARINT);
 }
 
+/* How the vocabulary was trained. Most of it is history; what remains are the kind of model, how
+ * unknown characters are written, and what the special pieces are called. */
 static mr_status parse_trainer(const opening *o, mr_pb in) {
     mr_spm *spm = o->spm;
     mr_pb_field field;
@@ -160,9 +177,11 @@ static mr_status count_pieces(const opening *o, mr_pb in, idx *count) {
 /* Second pass. Settings may come after the pieces, so nothing is checked across messages here. */
 static mr_status parse_model(const opening *o, mr_pb in) {
     mr_status status = MR_OK;
-    int32_t id = 0;
+    int32_t id = 0; /* stays below the count of the first pass: it read the same fields */
     mr_pb_field field;
     while (status == MR_OK && mr_pb_next(&in, &field)) {
+        /* Messages that occur twice add up field by field, the later value winning: parsing into
+         * the same model does just that. */
         bool used = field.number == 1 || field.number == 2 || field.number == 3
                     || field.number == 5;
         if (!used) continue;
@@ -183,6 +202,7 @@ static void set_defaults(mr_spm *spm) {
     spm->unk_surface_size = 5;
 }
 
+/* Also the way out of a failed open: everything not yet opened is still zero. */
 static void spm_close(void *model) {
     mr_spm *spm = model;
     mr_vocab_close(&spm->vocab);
@@ -193,13 +213,15 @@ static void spm_close(void *model) {
 
 static mr_status spm_open(const char *path, char *bytes, idx size, void **model, mr_err *err) {
     mr_spm *spm = mr_alloc(1, (idx)sizeof *spm, err);
-    if (spm == NULL) {
+    if (spm == NULL) { /* the bytes are ours even so */
         mr_free(bytes);
         return MR_BAD;
     }
     spm->file = bytes;
     set_defaults(spm);
 
+    /* Two passes over the file, so that the piece table is allocated once and at its right size,
+     * and a count beyond the limit is refused before anything is allocated. */
     opening o = {.path = path, .err = err, .spm = spm};
     mr_pb in = mr_pb_open(bytes, size);
     idx count;
@@ -219,6 +241,7 @@ static bool spm_recognise(const char *bytes, idx size) {
     return size > 0 && bytes[0] != '{' && bytes[0] != '[';
 }
 
+/* The functions of the table: each takes the model as the opaque pointer that open returned. */
 static idx spm_size(const void *model) { return ((const mr_spm *)model)->vocab.count; }
 
 static int32_t spm_bos(const void *model) { return ((const mr_spm *)model)->bos; }
@@ -233,7 +256,7 @@ static const char *spm_piece(const void *model, int32_t id, idx *bytes) {
     return piece->bytes;
 }
 
-const mr_kind mr_kind_sentencepiece = {
+const mr_tokenizer_type mr_kind_sentencepiece = {
     .name = "sentencepiece-bpe", .recognise = spm_recognise, .open = spm_open,
     .close = spm_close, .size = spm_size, .bos = spm_bos, .eos = spm_eos,
     .version = spm_version, .piece = spm_piece, .encode = mr_spm_encode,

@@ -1,4 +1,11 @@
-/* Ids to text, as the library's Decode(ids) does it. */
+/* Ids to text, as the library's Decode(ids) does it.
+ *
+ *     CONTROL   nothing                          BYTE   decoded together with its neighbours
+ *     UNKNOWN   unk_surface, " U+2047 "          other  the piece, U+2581 as spaces
+ *
+ * Decoding is not quite the inverse of encoding: bad bytes come back as U+FFFD, and a typed U+2581
+ * comes back as a space. Decoding piece by piece is not the same as decoding all at once either,
+ * since each call takes away one leading space. Upstream: SentencePieceProcessor::Decode. */
 #include <string.h>
 
 #include "tokenizer/lists.h"
@@ -18,7 +25,7 @@ static mr_status put_bytes(const mr_spm *spm, const int32_t *ids, idx count, idx
             if (piece->type != MR_PIECE_BYTE) break;
             window[filled++] = (char)mr_spm_byte_value(piece);
         }
-        idx size = mr_utf8_valid(window, filled);
+        idx size = mr_utf8_valid(window, filled); /* filled >= 1: ids[*at] is a byte piece */
         mr_status status = size > 0 ? mr_text_append(out, window, size, err)
                                     : mr_text_append(out, MR_UTF8_REPLACEMENT, 3, err);
         if (status != MR_OK) return status;
@@ -27,7 +34,7 @@ static mr_status put_bytes(const mr_spm *spm, const int32_t *ids, idx count, idx
     return MR_OK;
 }
 
-/* A piece of text, every U+2581 as a space. */
+/* A piece of text, every U+2581 as a space. Never longer than the piece, hence one reservation. */
 static mr_status put_piece(const char *bytes, idx size, mr_text *out, mr_err *err) {
     if (mr_text_reserve(out, size, err) != MR_OK) return MR_BAD;
     for (idx i = 0; i < size;) {
@@ -55,6 +62,8 @@ mr_status mr_spm_decode(const void *model, const int32_t *ids, idx count, mr_tex
             continue;
         }
         i++;
+        /* Judged at each piece from what came before it. A control piece after the prefix makes
+         * no text, and byte pieces are not looked at: they do not start with U+2581. */
         if (prefix_gone || out->count > start) at_start = false;
         prefix_gone = false;
         if (piece->type == MR_PIECE_CONTROL) continue;
@@ -67,7 +76,7 @@ mr_status mr_spm_decode(const void *model, const int32_t *ids, idx count, mr_tex
         if (at_start && size >= 3 && memcmp(bytes, MR_UTF8_SPACE, 3) == 0) {
             bytes += 3;
             size -= 3;
-            prefix_gone = !spm->trim_spaces;
+            prefix_gone = !spm->trim_spaces; /* when trimming, the next piece may lose one too */
         }
         status = put_piece(bytes, size, out, err);
     }

@@ -1,27 +1,38 @@
-/* Text to ids: normalise, cut into characters, merge, look up what is left. */
+/* Text to ids: normalise, cut into characters, merge, look up what is left.
+ *
+ * Two things go beyond the plain description. First, the text is cut where no merge can cross
+ * (mr_spm_may_join) and the stretches are merged one by one: merges of different stretches do not
+ * affect each other, so their order among each other is free. Second, pieces of type UNUSED take
+ * part in merging but are never written; what they were made of is written instead.
+ *
+ * Upstream: bpe_model.cc, Model::SampleEncode with alpha 0; sentencepiece_processor.cc,
+ * PopulateSentencePieceText. */
 #include "tokenizer/bpe.h"
 #include "tokenizer/lists.h"
 #include "tokenizer/sentencepiece.h"
 #include "tokenizer/utf8.h"
 
-/* How an UNUSED piece came about: the two symbols last seen to make it up. */
+/* How an UNUSED piece came about: the two symbols last seen to make it up, anywhere in the text
+ * and whether or not they were merged. One note per piece, not per place: that is the library's
+ * rule, and the reason why texts are not cut when a model has such pieces. */
 typedef struct {
     int32_t left_bytes; /* 0: never */
     int32_t left, right;
 } halves;
 
+/* A stretch of text that is to be written as one piece, or taken apart. */
 typedef struct {
     int32_t start, bytes, id;
 } part;
 
 typedef struct {
     const mr_spm *spm;
-    mr_text       norm;
-    mr_bpe        bpe;
+    mr_text       norm;     /* the normalised text, all of it */
+    mr_bpe        bpe;      /* the symbols of the present stretch */
     halves       *made;     /* by number of the UNUSED piece */
     part         *todo;     /* stack of parts of an UNUSED piece still to be written */
     idx           todo_count, todo_room;
-    bool          after_unk;
+    bool          after_unk;/* the last thing written was the unknown piece */
     mr_ids       *out;
     mr_err       *err;
 } encoder;
@@ -32,7 +43,8 @@ static bool from_text(const mr_piece *piece) {
            || piece->type == MR_PIECE_UNUSED;
 }
 
-/* SentencePiece's rule: two symbols join if their bytes together are a piece. */
+/* SentencePiece's rule: two symbols join if their bytes together are a piece; it does not matter
+ * which two symbols. The score of that piece is the priority. */
 static bool joins(void *rule, const char *text, const mr_symbol *left, const mr_symbol *right,
                   mr_join *join) {
     encoder *e = rule;
@@ -60,6 +72,7 @@ static mr_status put_unknown(encoder *e, const char *bytes, idx size) {
     return repeated ? MR_OK : mr_ids_push(e->out, spm->unk, e->err);
 }
 
+/* At most one entry per character of a piece; grows as needed because few models need it. */
 static mr_status todo_push(encoder *e, part p) {
     if (e->todo_count == e->todo_room) {
         idx room;
@@ -74,7 +87,8 @@ static mr_status todo_push(encoder *e, part p) {
 }
 
 /* An UNUSED piece helps to merge but is not written: its halves are, which may be UNUSED in their
- * turn. The stack replaces a recursion whose depth the model file would control. */
+ * turn. The stack replaces a recursion whose depth the model file would control. Both halves are
+ * shorter than the whole, so this ends; the left one is on top, so ids come in text order. */
 static mr_status put_halves(encoder *e, part p, const halves *made) {
     part right = {p.start + made->left_bytes, p.bytes - made->left_bytes, made->right};
     part left = {p.start, made->left_bytes, made->left};
@@ -82,6 +96,8 @@ static mr_status put_halves(encoder *e, part p, const halves *made) {
     return todo_push(e, left);
 }
 
+/* Writes the id of a part, or what stands for it. Characters that nobody joined come without an
+ * id: most characters are joined, so looking all of them up in advance would be wasted. */
 static mr_status put_part(encoder *e, const char *text, part p) {
     const mr_spm *spm = e->spm;
     int32_t id = p.id;
@@ -96,7 +112,7 @@ static mr_status put_part(encoder *e, const char *text, part p) {
         return made->left_bytes > 0 ? put_halves(e, p, made)
                                     : put_unknown(e, text + p.start, p.bytes);
     }
-    e->after_unk = false;
+    e->after_unk = false; /* a known piece ends a run of unknown ones */
     return mr_ids_push(e->out, id, e->err);
 }
 
@@ -115,7 +131,9 @@ static mr_status flush(encoder *e, const char *text) {
     return MR_OK;
 }
 
-/* Collects symbols up to a place that no merge can cross, again and again. */
+/* Collects symbols up to a place that no merge can cross, again and again. User-defined pieces
+ * are looked for a second time here, in the normalised text: one that contains U+2581 can match
+ * only now, one with a space only before, and only what matches now is frozen. */
 static mr_status encode_normalized(encoder *e) {
     const mr_spm *spm = e->spm;
     const char *base = e->norm.byte, *end = base + e->norm.count;
@@ -126,8 +144,9 @@ static mr_status encode_normalized(encoder *e) {
         size = mr_matcher_longest(&spm->matcher, at, end - at, &id);
         bool frozen = size > 0;
         if (!frozen) size = mr_utf8_step(*at);
-        if (size > end - at) size = end - at;
+        if (size > end - at) size = end - at; /* a lead byte promised more than there is */
 
+        /* Nothing joins a frozen symbol either, so the text can be cut on both sides of one. */
         bool cut = at > base && spm->unused_count == 0
                    && (frozen || after_frozen || !mr_spm_may_join(spm, at[-1], at, size));
         if (cut) {
@@ -140,6 +159,8 @@ static mr_status encode_normalized(encoder *e) {
     return flush(e, base);
 }
 
+/* Owns all working memory of one call, so that a tokenizer itself is never written to and can be
+ * used from several threads. */
 mr_status mr_spm_encode(const void *model, const char *text, idx bytes, mr_ids *out, mr_err *err) {
     const mr_spm *spm = model;
     encoder e = {.spm = spm, .out = out, .err = err};

@@ -1,5 +1,12 @@
 /* From any bytes to the text that SentencePiece merges. The identity normaliser, that is: no
- * Unicode rules, only user-defined pieces, bad bytes and spaces are special. */
+ * Unicode rules, only user-defined pieces, bad bytes and spaces are special.
+ *
+ * With the settings of all Mistral files, writing _ for U+2581:
+ *     "Hello  World"  ->  "_Hello__World"      every space kept, one put in front
+ *     " a"            ->  "__a"                also before a space
+ *     "a\xFF"         ->  "_a\uFFFD"           one replacement per bad byte
+ *     "\t\n"          ->  "_\t\n"              only U+0020 is a space
+ * Upstream: normalizer.cc, Normalizer::Normalize and NormalizePrefix. */
 #include <string.h>
 
 #include "tokenizer/lists.h"
@@ -12,6 +19,7 @@ typedef struct {
     idx         size, used;
 } chunk;
 
+/* The longest user-defined piece, else one character, else one bad byte. */
 static chunk next_chunk(const mr_spm *spm, const char *text, idx bytes) {
     int32_t id;
     idx size = mr_matcher_longest(&spm->matcher, text, bytes, &id);
@@ -20,6 +28,7 @@ static chunk next_chunk(const mr_spm *spm, const char *text, idx bytes) {
     return (chunk){text, size, size};
 }
 
+/* A user-defined piece that is one space counts as well: the library compares text, not origin. */
 static bool is_space(const chunk *c) { return c->size == 1 && c->bytes[0] == ' '; }
 
 /* The writers do not check for room: every input byte becomes at most three, and the dummy prefix
@@ -45,7 +54,8 @@ static bool put_chunk(const mr_spm *spm, mr_text *out, chunk c, bool after_space
     return spm->trim_spaces && c.bytes[c.size - 1] == ' ';
 }
 
-/* Removes what looks like spaces at the end, U+2581 that the user typed included. */
+/* Removes what looks like spaces at the end, U+2581 that the user typed included, and the dummy
+ * prefix if nothing else is left: as the library does. Nothing before `start` is touched. */
 static void trim_end(const mr_spm *spm, mr_text *out, idx start) {
     const char *space = spm->escape_spaces ? MR_UTF8_SPACE : " ";
     idx size = spm->escape_spaces ? 3 : 1;
@@ -62,6 +72,7 @@ mr_status mr_spm_normalize(const mr_spm *spm, const char *text, idx bytes, mr_te
     if (status != MR_OK) return status;
 
     const char *end = text + bytes;
+    /* Leading spaces go before the dummy prefix is written, so that only one remains. */
     if (spm->trim_spaces)
         for (chunk c; text < end; text += c.used) {
             c = next_chunk(spm, text, end - text);
@@ -70,6 +81,7 @@ mr_status mr_spm_normalize(const mr_spm *spm, const char *text, idx bytes, mr_te
     if (text == end) return MR_OK; /* nothing, or spaces only: no dummy prefix either */
 
     if (spm->dummy_prefix && !spm->whitespace_suffix) put_byte(spm, out, ' ');
+    /* While trimming, the text starts as if after a space: a user-defined piece may bring one. */
     bool after_space = spm->trim_spaces;
     while (text < end) {
         chunk c = next_chunk(spm, text, end - text);

@@ -1,4 +1,8 @@
-/* The public functions: find the file, pick the kind, pass every call on to it. */
+/* The public functions: find the file, pick the kind, pass every call on to it.
+ *
+ * What is common to all kinds is done once, here: empty texts, ids out of range, and that a failed
+ * call leaves the caller's list as it was. A kind is a table of functions (kind.h); adding one
+ * means a file that defines such a table and its name in kinds[] below. */
 #include "tokenizer/tokenizer.h"
 
 #include "tokenizer/file.h"
@@ -6,15 +10,16 @@
 #include "tokenizer/lists.h"
 
 struct mr_tokenizer {
-    const mr_kind *kind;
-    void                    *model;
+    const mr_tokenizer_type *kind;
+    void                    *model; /* the kind's own, opaque here */
 };
 
 /* Asked in order; a kind that recognises anything would have to come last. */
-static const mr_kind *const kinds[] = {&mr_kind_sentencepiece};
+static const mr_tokenizer_type *const kinds[] = {&mr_kind_sentencepiece};
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
-static const mr_kind *kind_of(const mr_tokenizer_file *file) {
+/* By content, not by name: files get renamed. NULL when nobody recognises it. */
+static const mr_tokenizer_type *kind_of(const mr_tokenizer_file *file) {
     for (int i = 0; i < KINDS; i++)
         if (kinds[i]->recognise(file->bytes, file->size)) return kinds[i];
     return NULL;
@@ -26,6 +31,7 @@ mr_status mr_tokenizer_open(const char *path, mr_tokenizer **out, mr_err *err) {
     mr_status status = mr_tokenizer_file_read(path, &file, err);
     if (status != MR_OK) return status;
 
+    /* The messages name file.path: when `path` was a folder, that says which file was chosen. */
     mr_tokenizer *tokenizer = mr_alloc(1, (idx)sizeof *tokenizer, err);
     if (tokenizer == NULL) {
         status = MR_BAD;
@@ -70,6 +76,7 @@ const char *mr_tokenizer_version(const mr_tokenizer *tokenizer) {
     return tokenizer->kind->version(tokenizer->model);
 }
 
+/* A question, not a conversion: an id that does not exist is answered with NULL, not refused. */
 const char *mr_tokenizer_piece(const mr_tokenizer *tokenizer, int32_t id, idx *bytes) {
     idx size = 0;
     const char *piece = NULL;
@@ -92,12 +99,13 @@ mr_status mr_tokenizer_encode(const mr_tokenizer *tokenizer, const char *text, i
 
 mr_status mr_tokenizer_decode(const mr_tokenizer *tokenizer, const int32_t *ids, idx count,
                               mr_text *out, mr_err *err) {
+    /* Checked before anything is written; the kinds index their pieces without looking again. */
     idx before = out->count, size = mr_tokenizer_size(tokenizer);
     for (idx i = 0; i < count; i++)
         if (ids[i] < 0 || ids[i] >= size)
             return mr_fail(err, MR_BAD, "id %d (number %td of %td) is out of range: this "
                            "tokenizer has ids 0 to %td", (int)ids[i], i + 1, count, size - 1);
-    mr_status status = mr_text_reserve(out, 0, err);
+    mr_status status = mr_text_reserve(out, 0, err); /* no ids: still a text that ends in NUL */
     if (status == MR_OK) status = tokenizer->kind->decode(tokenizer->model, ids, count, out, err);
     if (status != MR_OK && out->byte != NULL) {
         out->count = before;

@@ -8,6 +8,7 @@
  * at most 128 bytes; the limits leave room and still bound the work that a hostile file causes. */
 #define MR_VOCAB_MAX ((idx)1 << 20) /* pieces */
 #define MR_PIECE_MAX ((idx)1 << 16) /* bytes of one piece */
+#define MR_PROBE_MAX 512            /* slots that a look-up may have to try; a dozen is usual */
 
 /* SentencePiece's numbering, kept because it is what the file stores. */
 typedef enum {
@@ -46,8 +47,9 @@ typedef struct {
 mr_status mr_vocab_open(mr_vocab *vocab, idx count, mr_err *err);
 void      mr_vocab_close(mr_vocab *vocab);
 
-/* Enters all pieces. MR_OK, or MR_BAD with the ids of the first two equal pieces in twins[]:
- * the caller words the message, since only it knows the file. */
+/* Enters all pieces. MR_OK, or MR_BAD with the ids of the first two equal pieces in twins[]; the
+ * same id twice means that this piece and hundreds of others want the same slot, which does not
+ * happen by accident. The caller words the message, since only it knows the file. */
 mr_status mr_vocab_index(mr_vocab *vocab, int32_t twins[2]);
 
 /* The id of a piece, -1 when there is none. */
