@@ -41,7 +41,9 @@ LIB    := $(BUILD)/libmistral-ref.a
 TESTS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
 PYTHON  = golden/.venv/bin/python
 
-.NOTPARALLEL:
+ifeq ($(MAKELEVEL),0)
+.NOTPARALLEL:   # `make deps test`: one goal after the other; the builds below them use all cores
+endif
 .PHONY: all build deps demo test selftest lint san valgrind cov determinism golden golden-check bench install clean help
 all:            ## build the library and ./mistral-ref
 	@$(MAKE) --no-print-directory -j$(JOBS) build

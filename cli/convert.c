@@ -33,21 +33,25 @@ mr_status mr_cmd_convert(const mr_args *args, mr_err *err) {
     mr_layer *layers = NULL;
     int layout = -1, dtype = -1;
     int64_t heads = 0;
-    if (args->output == NULL || args->to == NULL) return mr_fail(err, MR_USAGE, "convert: -o DIR and --to hf|native are needed");
+    if (args->output == NULL || args->to == NULL)
+        return mr_fail(err, MR_USAGE, "convert: -o DIR and --to hf|native are needed");
     if (mr_value_word("--to", args->to, "hf|native", &layout, err) ||
         mr_value_word("--dtype", args->dtype, "f64|f32|bf16|f16", &dtype, err) ||
         mr_value_int("--kv-heads", args->kv_heads, 1, 65536, &heads, err) ||
         mr_checkpoint_open(args->model, &from, err)) return err->code;
     mr_model model = from.model;
     if (heads > 0 && model.config.n_kv_heads % heads != 0)
-        mr_fail(err, MR_USAGE, "--kv-heads: expected a divisor of the model's %td KV heads, found %lld", model.config.n_kv_heads,
-                (long long)heads);
-    if (heads > 0 && dtype < 0 && err->code == MR_OK)   /* means are doubles: store them as the model stores its keys */
+        mr_fail(err, MR_USAGE,
+                "--kv-heads: expected a divisor of the model's %td KV heads, found %lld",
+                model.config.n_kv_heads, (long long)heads);
+    /* means are doubles: store them as the model stores its keys */
+    if (heads > 0 && dtype < 0 && err->code == MR_OK)
         for (int n = 0; n < 4; n++)
             if (dtypes[n] == model.layers[0].wk.dtype) dtype = n;
-    if (err->code == MR_OK && (heads == 0 || average_heads(&model, (idx)heads, &rows, &layers, err) == MR_OK))
-        mr_checkpoint_save(&model, args->output, layout ? MR_LAYOUT_NATIVE : MR_LAYOUT_HF, dtype < 0,
-                           dtypes[dtype < 0 ? 0 : dtype], err);
+    if (err->code == MR_OK &&
+        (heads == 0 || average_heads(&model, (idx)heads, &rows, &layers, err) == MR_OK))
+        mr_checkpoint_save(&model, args->output, layout ? MR_LAYOUT_NATIVE : MR_LAYOUT_HF,
+                           dtype < 0, dtypes[dtype < 0 ? 0 : dtype], err);
     mr_free(rows);
     mr_free(layers);
     mr_checkpoint_close(&from);

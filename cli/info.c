@@ -4,26 +4,31 @@
 #include <stdio.h>
 #include <string.h>
 
-/* (Z5) keys that one more token attends to, summed over layers and divided by them: windows bound it. */
+/* Keys that one more token attends to, averaged over layers: windows bound it. */
 static double attended(const mr_config *c, idx context) {
-    return (double)mr_config_cache(c, context) / (2.0 * (double)(c->n_layers * c->n_kv_heads * c->head_dim));
+    return (double)mr_config_cache(c, context) /
+           (2.0 * (double)(c->n_layers * c->n_kv_heads * c->head_dim));
 }
 
 static json_t *document(const mr_config *c, const char *warning, idx context) {
     const mr_sizes s = mr_config_sizes(c);
     const int64_t cache = mr_config_cache(c, context);
-    json_t *d = json_pack("{s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f}", "config", mr_config_json(c),
-                          "parameters", (json_int_t)s.total, "active_parameters", (json_int_t)s.active,
-                          "attention_parameters_per_layer", (json_int_t)s.attention, "ffn_parameters", (json_int_t)s.ffn,
-                          "flops_per_token", (json_int_t)s.flops_token, "flops_per_attended_key", (json_int_t)s.flops_key,
-                          "cache_elements_per_token", (json_int_t)s.cache_token, "cache_bytes_per_token_16bit",
-                          (json_int_t)(2 * s.cache_token), "context", (json_int_t)context, "cache_elements", (json_int_t)cache,
-                          "flops_per_token_at_context",
-                          (double)s.flops_token + (double)s.flops_key * attended(c, context));
-    json_object_set_new(d, "weight_bytes", json_pack("{s:I,s:I,s:I,s:I}", "f64", (json_int_t)(8 * s.total), "f32",
-                                                     (json_int_t)(4 * s.total), "bf16", (json_int_t)(2 * s.total), "f16",
-                                                     (json_int_t)(2 * s.total)));
-    json_object_set_new(d, "cache_bytes", json_pack("{s:I,s:I}", "f32", (json_int_t)(4 * cache), "bf16", (json_int_t)(2 * cache)));
+    json_t *d = json_pack(
+        "{s:o,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f}", "config", mr_config_json(c),
+        "parameters", (json_int_t)s.total, "active_parameters", (json_int_t)s.active,
+        "attention_parameters_per_layer", (json_int_t)s.attention, "ffn_parameters",
+        (json_int_t)s.ffn, "flops_per_token", (json_int_t)s.flops_token, "flops_per_attended_key",
+        (json_int_t)s.flops_key, "cache_elements_per_token", (json_int_t)s.cache_token,
+        "cache_bytes_per_token_16bit", (json_int_t)(2 * s.cache_token), "context",
+        (json_int_t)context, "cache_elements", (json_int_t)cache, "flops_per_token_at_context",
+        (double)s.flops_token + (double)s.flops_key * attended(c, context));
+    json_object_set_new(d, "weight_bytes",
+                        json_pack("{s:I,s:I,s:I,s:I}", "f64", (json_int_t)(8 * s.total), "f32",
+                                  (json_int_t)(4 * s.total), "bf16", (json_int_t)(2 * s.total),
+                                  "f16", (json_int_t)(2 * s.total)));
+    json_object_set_new(
+        d, "cache_bytes",
+        json_pack("{s:I,s:I}", "f32", (json_int_t)(4 * cache), "bf16", (json_int_t)(2 * cache)));
     if (warning[0] != '\0') json_object_set_new(d, "note", json_string(warning));
     return d;
 }
@@ -41,21 +46,30 @@ static void print_text(const mr_config *c, const char *warning, idx context) {
     const mr_sizes s = mr_config_sizes(c);
     const double cache = (double)mr_config_cache(c, context);
     char half[32], full[32];
-    printf("dim %td, %td layers, %td query and %td KV heads of %td, hidden %td, vocabulary %td\n", c->dim, c->n_layers,
-           c->n_heads, c->n_kv_heads, c->head_dim, c->hidden_dim, c->vocab_size);
-    if (c->n_experts > 0) printf("%td experts, %td per token\n", c->n_experts, c->n_experts_per_tok);
+    printf("dim %td, %td layers, %td query and %td KV heads of %td, hidden %td, vocabulary %td\n",
+           c->dim, c->n_layers, c->n_heads, c->n_kv_heads, c->head_dim, c->hidden_dim,
+           c->vocab_size);
+    if (c->n_experts > 0)
+        printf("%td experts, %td per token\n", c->n_experts, c->n_experts_per_tok);
     printf("rope_theta %g, norm_eps %g, ", c->rope_theta, c->norm_eps);
     if (c->n_windows == 0) printf("no sliding window\n");
     for (idx i = 0; i < c->n_windows; i++)
-        printf("%s%td%s", i ? "," : "sliding window ", c->windows[i], i + 1 == c->n_windows ? "\n" : "");
-    printf("parameters          %lld\nactive per token    %lld\n", (long long)s.total, (long long)s.active);
-    printf("  attention, a layer %lld\n  FFN or one expert %lld\n", (long long)s.attention, (long long)s.ffn);
-    printf("FLOPs per token     %lld + %lld per attended key\n", (long long)s.flops_token, (long long)s.flops_key);
-    printf("cache per token     %lld elements, %lld bytes in 16 bits\n", (long long)s.cache_token, (long long)(2 * s.cache_token));
-    printf("cache at %td tokens  %s in 16 bits, %s in f32\n", context, human(half, 2 * cache), human(full, 4 * cache));
+        printf("%s%td%s", i ? "," : "sliding window ", c->windows[i],
+               i + 1 == c->n_windows ? "\n" : "");
+    printf("parameters          %lld\nactive per token    %lld\n", (long long)s.total,
+           (long long)s.active);
+    printf("  attention, a layer %lld\n  FFN or one expert %lld\n", (long long)s.attention,
+           (long long)s.ffn);
+    printf("FLOPs per token     %lld + %lld per attended key\n", (long long)s.flops_token,
+           (long long)s.flops_key);
+    printf("cache per token     %lld elements, %lld bytes in 16 bits\n", (long long)s.cache_token,
+           (long long)(2 * s.cache_token));
+    printf("cache at %td tokens  %s in 16 bits, %s in f32\n", context, human(half, 2 * cache),
+           human(full, 4 * cache));
     printf("FLOPs at %td tokens  %.6g for the next token\n", context,
            (double)s.flops_token + (double)s.flops_key * attended(c, context));
-    printf("weights             %s in 16 bits, %s in f32\n", human(half, (double)s.total * 2), human(full, (double)s.total * 4));
+    printf("weights             %s in 16 bits, %s in f32\n", human(half, (double)s.total * 2),
+           human(full, (double)s.total * 4));
     if (warning[0] != '\0') printf("note: %s\n", warning);
 }
 
@@ -65,10 +79,12 @@ static bool ends_with(const char *text, const char *ending) {
 }
 
 mr_status mr_cmd_info(const mr_args *args, mr_err *err) {
-    if (ends_with(args->model, ".npz") || ends_with(args->model, ".safetensors")) return mr_info_trace(args, err);
+    if (ends_with(args->model, ".npz") || ends_with(args->model, ".safetensors"))
+        return mr_info_trace(args, err);
     mr_config c;
     char warning[1024] = "";
-    if (mr_config_read(args->model, &c, warning, sizeof warning, err) || mr_override(args, &c, err)) return err->code;
+    if (mr_config_read(args->model, &c, warning, sizeof warning, err) || mr_override(args, &c, err))
+        return err->code;
     int64_t context = c.max_positions > 0 ? c.max_positions : 32768;
     if (mr_value_int("--context", args->context, 1, INT32_MAX, &context, err)) return err->code;
     if (args->json) return mr_print_json(document(&c, warning, (idx)context), err);

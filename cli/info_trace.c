@@ -13,7 +13,7 @@ typedef struct {
 } range;
 
 static range range_of(const double *x, idx n) {
-    range r = {INFINITY, -INFINITY, 0, 0};
+    range r = {(double)INFINITY, -(double)INFINITY, 0, 0};
     for (idx i = 0; i < n; i++) {
         if (!isfinite(x[i])) continue;
         r.least = fmin(r.least, x[i]);
@@ -26,11 +26,13 @@ static range range_of(const double *x, idx n) {
 
 static void print_line(const mr_tensor *t, const range *r, idx n) {
     char shape[128] = "";
-    for (int d = 0; d < t->rank; d++) snprintf(shape + strlen(shape), sizeof shape - strlen(shape), d ? ",%td" : "%td", t->dim[d]);
+    for (int d = 0; d < t->rank; d++)
+        snprintf(shape + strlen(shape), sizeof shape - strlen(shape), d ? ",%td" : "%td",
+                 t->dim[d]);
     printf("%-28s %-4s [%s]", t->name, mr_dtype_name(t->dtype), shape);
     if (r->finite > 0)
-        printf("%*s rms %-10.4g min %-11.4g max %.4g", (int)(14 - strlen(shape)), "", sqrt(r->square / (double)r->finite), r->least,
-               r->most);
+        printf("%*s rms %-10.4g min %-11.4g max %.4g", (int)(14 - strlen(shape)), "",
+               sqrt(r->square / (double)r->finite), r->least, r->most);
     if (r->finite < n) printf("  %td not finite", n - r->finite);
     putchar('\n');
 }
@@ -38,8 +40,10 @@ static void print_line(const mr_tensor *t, const range *r, idx n) {
 static json_t *line_json(const mr_tensor *t, const range *r, idx n) {
     json_t *shape = json_array();
     for (int d = 0; d < t->rank; d++) json_array_append_new(shape, json_integer(t->dim[d]));
-    return json_pack("{s:s,s:s,s:o,s:I,s:o,s:o,s:o}", "name", t->name, "dtype", mr_dtype_name(t->dtype), "shape", shape, "not_finite",
-                     (json_int_t)(n - r->finite), "rms", mr_json_real(sqrt(r->square / (double)r->finite)), "min",
+    return json_pack("{s:s,s:s,s:o,s:I,s:o,s:o,s:o}", "name", t->name, "dtype",
+                     mr_dtype_name(t->dtype), "shape", shape, "not_finite",
+                     (json_int_t)(n - r->finite), "rms",
+                     mr_json_real(sqrt(r->square / (double)r->finite)), "min",
                      mr_json_real(r->least), "max", mr_json_real(r->most));
 }
 
@@ -59,7 +63,9 @@ mr_status mr_info_trace(const mr_args *args, mr_err *err) {
     }
     if (status == MR_OK && list != NULL) {
         json_t *meta = json_loads(mr_trace_meta(trace), 0, NULL);
-        status = mr_print_json(json_pack("{s:o,s:O}", "meta", meta != NULL ? meta : json_null(), "tensors", list), err);
+        status = mr_print_json(
+            json_pack("{s:o,s:O}", "meta", meta != NULL ? meta : json_null(), "tensors", list),
+            err);
     }
     json_decref(list);
     mr_trace_close(trace);

@@ -35,8 +35,10 @@ static mr_status each(void *user, mr_session *s, idx start, idx count, mr_err *e
             continue;
         }
         json_t *row = json_array();
-        for (idx v = 0; v < s->checkpoint.model.config.vocab_size; v++) json_array_append_new(row, mr_json_real(out->row[v]));
-        if (json_array_append_new(out->rows, row)) return mr_fail(err, MR_BAD, "out of memory while forming JSON");
+        for (idx v = 0; v < s->checkpoint.model.config.vocab_size; v++)
+            json_array_append_new(row, mr_json_real(out->row[v]));
+        if (json_array_append_new(out->rows, row))
+            return mr_fail(err, MR_BAD, "out of memory while forming JSON");
     }
     return MR_OK;
 }
@@ -45,11 +47,15 @@ mr_status mr_cmd_logits(const mr_args *args, mr_err *err) {
     mr_session s = {0};
     if (mr_session_open(args, NULL, &s, err)) return err->code;
     int64_t chunk = s.ids.count;
-    output out = {mr_alloc(s.checkpoint.model.config.vocab_size, sizeof(double), err), args->json ? json_array() : NULL};
-    if (err->code == MR_OK && mr_value_int("--chunk", args->chunk, 1, INT32_MAX, &chunk, err) == MR_OK &&
+    output out = {mr_alloc(s.checkpoint.model.config.vocab_size, sizeof(double), err),
+                  args->json ? json_array() : NULL};
+    if (err->code == MR_OK &&
+        mr_value_int("--chunk", args->chunk, 1, INT32_MAX, &chunk, err) == MR_OK &&
         mr_session_run(&s, 0, (idx)chunk, false, NULL, NULL, err) == MR_OK &&
         mr_session_feed(&s, 0, (idx)chunk, each, &out, err) == MR_OK && args->json)
-        mr_print_json(json_pack("{s:o,s:O}", "tokens", mr_json_ids(s.ids.id, s.ids.count), "logits", out.rows), err);
+        mr_print_json(json_pack("{s:o,s:O}", "tokens", mr_json_ids(s.ids.id, s.ids.count), "logits",
+                                out.rows),
+                      err);
     json_decref(out.rows);
     mr_free(out.row);
     mr_session_close(&s);

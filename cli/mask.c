@@ -14,22 +14,31 @@ static mr_status read_plan(const mr_args *args, plan *p, mr_err *err) {
     if (mr_value_int("--tokens", args->tokens, 1, 4096, &tokens, err)) return MR_USAGE;
     chunk = tokens;
     if (mr_value_int("--chunk", args->chunk, 1, tokens, &chunk, err)) return MR_USAGE;
-    p->config = (mr_config){.dim = 1, .n_layers = 1, .head_dim = 2, .hidden_dim = 1, .n_heads = 1, .n_kv_heads = 1,
-                            .vocab_size = 1, .rope_theta = 1};
+    p->config = (mr_config){.dim = 1,
+                            .n_layers = 1,
+                            .head_dim = 2,
+                            .hidden_dim = 1,
+                            .n_heads = 1,
+                            .n_kv_heads = 1,
+                            .vocab_size = 1,
+                            .rope_theta = 1};
     if (mr_override(args, &p->config, err)) return err->code;
     p->tokens = (idx)tokens;
     p->chunk = (idx)chunk;
     p->window = mr_config_window(&p->config, 0);
     p->span = mr_config_span(&p->config, 0) > 0 ? mr_config_span(&p->config, 0) : p->tokens;
     if (p->config.window_rule == MR_WINDOW_LONGFORMER && p->window > 0 && p->chunk < p->tokens)
-        return mr_fail(err, MR_USAGE, "mask: the longformer rule looks ahead, so --chunk must be at least --tokens");
+        return mr_fail(
+            err, MR_USAGE,
+            "mask: the longformer rule looks ahead, so --chunk must be at least --tokens");
     return MR_OK;
 }
 
 static bool sees(const plan *p, idx i, idx j) {
     idx from, to;
     const idx chunk_end = i / p->chunk * p->chunk + p->chunk;
-    mr_mask_range(p->config.window_rule, p->window, i, chunk_end < p->tokens ? chunk_end : p->tokens, &from, &to);
+    mr_mask_range(p->config.window_rule, p->window, i,
+                  chunk_end < p->tokens ? chunk_end : p->tokens, &from, &to);
     return j >= from && j < to;
 }
 
@@ -61,14 +70,19 @@ static json_t *document(const plan *p) {
     for (idx first = 0; first < p->tokens; first += p->chunk) {
         const idx end = first + p->chunk < p->tokens ? first + p->chunk : p->tokens;
         json_t *ring = json_array();
-        for (idx s = 0; s < p->span; s++) json_array_append_new(ring, json_integer(slot_position(p, s, end)));
-        json_array_append_new(chunks, json_pack("{s:I,s:I,s:o}", "first", (json_int_t)first, "count", (json_int_t)(end - first),
-                                                "cache_pos", ring));
+        for (idx s = 0; s < p->span; s++)
+            json_array_append_new(ring, json_integer(slot_position(p, s, end)));
+        json_array_append_new(chunks,
+                              json_pack("{s:I,s:I,s:o}", "first", (json_int_t)first, "count",
+                                        (json_int_t)(end - first), "cache_pos", ring));
     }
+    json_t *config = mr_config_json(&p->config);
+    json_t *rule = json_incref(
+        json_object_get(json_object_get(config, "conventions"), "window_rule"));
+    json_decref(config);
     return json_pack("{s:I,s:o,s:o,s:o,s:o}", "tokens", (json_int_t)p->tokens, "window",
-                     p->window > 0 ? json_integer(p->window) : json_null(), "conventions",
-                     json_deep_copy(json_object_get(json_incref(mr_config_json(&p->config)), "conventions")), "mask", rows,
-                     "chunks", chunks);
+                     p->window > 0 ? json_integer(p->window) : json_null(), "rule", rule, "mask",
+                     rows, "chunks", chunks);
 }
 
 mr_status mr_cmd_mask(const mr_args *args, mr_err *err) {

@@ -16,12 +16,15 @@ static bool tap(void *user, const mr_tensor *t) {
     idx layer;
     char kind[32];
     if (sscanf(t->name, "layers.%td.%31s", &layer, kind) != 2) return false;
-    const bool experts = strcmp(kind, "router_experts") == 0, weights = strcmp(kind, "router_weights") == 0;
+    const bool experts = strcmp(kind, "router_experts") == 0,
+               weights = strcmp(kind, "router_weights") == 0;
     if (t->data == NULL || !(experts || weights)) return experts || weights;
     const idx at = (layer * p->T + p->fed) * p->K, n = t->dim[0] * p->K;
     for (idx i = 0; i < n; i++) {
         if (experts) p->experts[at + i] = ((const int32_t *)t->data)[i];
-        else p->weights[at + i] = t->dtype == MR_F64 ? ((const double *)t->data)[i] : (double)((const float *)t->data)[i];
+        else
+            p->weights[at + i] = t->dtype == MR_F64 ? ((const double *)t->data)[i]
+                                                    : (double)((const float *)t->data)[i];
     }
     return true;
 }
@@ -39,7 +42,8 @@ static bool intersect(const int32_t *a, const int32_t *b, idx K) {
     return false;
 }
 
-/* (G1) share of each expert; (G2) how often the next token's first choice, or any choice, is the same   Jiang et al. 2024, sec. 5 */
+/* (G1) share of each expert; (G2) how often the next token's first choice, or any choice, is the
+ * same   Jiang et al. 2024, sec. 5 */
 static json_t *layer_json(const picks *p, idx l) {
     const int32_t *experts = p->experts + l * p->T * p->K;
     json_t *share = json_array(), *tokens = json_array(), *weights = json_array();
@@ -52,7 +56,8 @@ static json_t *layer_json(const picks *p, idx l) {
     for (idx t = 0; t < p->T; t++) {
         const int32_t *now = experts + t * p->K;
         json_t *gates = json_array();
-        for (idx k = 0; k < p->K; k++) json_array_append_new(gates, mr_json_real(p->weights[(l * p->T + t) * p->K + k]));
+        for (idx k = 0; k < p->K; k++)
+            json_array_append_new(gates, mr_json_real(p->weights[(l * p->T + t) * p->K + k]));
         json_array_append_new(tokens, mr_json_ids(now, p->K));
         json_array_append_new(weights, gates);
         if (t + 1 < p->T) {
@@ -61,8 +66,9 @@ static json_t *layer_json(const picks *p, idx l) {
         }
     }
     const double pairs = p->T > 1 ? (double)(p->T - 1) : 1;
-    return json_pack("{s:I,s:o,s:o,s:o,s:f,s:f}", "layer", (json_int_t)l, "experts", tokens, "weights", weights, "proportion", share,
-                     "repeat_first", (double)first / pairs, "repeat_any", (double)any / pairs);
+    return json_pack("{s:I,s:o,s:o,s:o,s:f,s:f}", "layer", (json_int_t)l, "experts", tokens,
+                     "weights", weights, "proportion", share, "repeat_first", (double)first / pairs,
+                     "repeat_any", (double)any / pairs);
 }
 
 /* 1 - C(E-K,K)/C(E,K): chance that two random sets of K experts meet */
@@ -74,17 +80,21 @@ static double random_any(idx E, idx K) {
 
 static void print_text(const mr_session *s, const picks *p, const json_t *layers) {
     for (idx l = 0; l < p->L; l++) {
-        const json_t *layer = json_array_get(layers, (size_t)l), *share = json_object_get(layer, "proportion");
+        const json_t *layer = json_array_get(layers, (size_t)l),
+                     *share = json_object_get(layer, "proportion");
         printf("layer %td  token: experts (weights)\n", l);
         for (idx t = 0; t < p->T; t++) {
             printf("  %6ld:", (long)s->ids.id[t]);
             for (idx k = 0; k < p->K; k++)
-                printf("  %ld (%.4f)", (long)p->experts[(l * p->T + t) * p->K + k], p->weights[(l * p->T + t) * p->K + k]);
+                printf("  %ld (%.4f)", (long)p->experts[(l * p->T + t) * p->K + k],
+                       p->weights[(l * p->T + t) * p->K + k]);
             putchar('\n');
         }
         printf("  share of each expert:");
-        for (idx e = 0; e < p->E; e++) printf(" %.3f", json_real_value(json_array_get(share, (size_t)e)));
-        printf("\n  next token repeats the first choice %.3f (random %.3f), any choice %.3f (random %.3f)\n",
+        for (idx e = 0; e < p->E; e++)
+            printf(" %.3f", json_real_value(json_array_get(share, (size_t)e)));
+        printf("\n  next token repeats the first choice %.3f (random %.3f), any choice %.3f "
+               "(random %.3f)\n",
                json_real_value(json_object_get(layer, "repeat_first")), 1 / (double)p->E,
                json_real_value(json_object_get(layer, "repeat_any")), random_any(p->E, p->K));
     }
@@ -93,12 +103,17 @@ static void print_text(const mr_session *s, const picks *p, const json_t *layers
 static mr_status route(const mr_args *args, mr_session *s, picks *p, mr_err *err) {
     int64_t chunk = s->ids.count;
     if (mr_value_int("--chunk", args->chunk, 1, INT32_MAX, &chunk, err) ||
-        mr_session_run(s, 0, (idx)chunk, true, tap, p, err) || mr_session_feed(s, 0, (idx)chunk, each, p, err)) return err->code;
+        mr_session_run(s, 0, (idx)chunk, true, tap, p, err) ||
+        mr_session_feed(s, 0, (idx)chunk, each, p, err))
+        return err->code;
     json_t *layers = json_array();
     for (idx l = 0; l < p->L; l++) json_array_append_new(layers, layer_json(p, l));
     if (args->json)
-        return mr_print_json(json_pack("{s:o,s:o,s:f,s:f}", "tokens", mr_json_ids(s->ids.id, s->ids.count), "layers", layers,
-                                       "random_first", 1 / (double)p->E, "random_any", random_any(p->E, p->K)), err);
+        return mr_print_json(json_pack("{s:o,s:o,s:f,s:f}", "tokens",
+                                       mr_json_ids(s->ids.id, s->ids.count), "layers", layers,
+                                       "random_first", 1 / (double)p->E, "random_any",
+                                       random_any(p->E, p->K)),
+                             err);
     print_text(s, p, layers);
     json_decref(layers);
     return MR_OK;

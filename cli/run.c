@@ -38,7 +38,8 @@ static bool is_byte_piece(const mr_tokenizer *t, int32_t id) {
     return piece != NULL && bytes == 6 && memcmp(piece, "<0x", 3) == 0 && piece[5] == '>';
 }
 
-/* Prints what the ids after `context` add to the text of `context`; waits while a character may be incomplete. */
+/* Prints what the ids after `context` add to the text of `context`; waits while a character may be
+ * incomplete. */
 static mr_status print_new(const mr_session *s, generation *g, bool last, mr_err *err) {
     const int32_t *ids = s->ids.id + g->context;
     const idx count = s->ids.count - g->context;
@@ -64,7 +65,8 @@ static mr_status step(mr_session *s, generation *g, bool quiet, bool *ended, mr_
     const idx V = s->checkpoint.model.config.vocab_size;
     mr_run_logits(s->run, 0, g->logits);
     const int32_t next = mr_sample(g->logits, V, &g->sampling, &g->rng, g->probs, g->order);
-    const int32_t eos = s->tokenizer != NULL ? mr_tokenizer_eos(s->tokenizer) : s->checkpoint.model.config.eos_id;
+    const int32_t eos = s->tokenizer != NULL ? mr_tokenizer_eos(s->tokenizer)
+                                             : s->checkpoint.model.config.eos_id;
     *ended = next == eos;
     if (*ended) return MR_OK;
     if (mr_session_append(s, next, err)) return MR_BAD;
@@ -77,10 +79,12 @@ static mr_status generate(mr_session *s, generation *g, bool quiet, mr_err *err)
     g->context = s->ids.count - 1;
     for (int64_t n = 0; n < g->steps && !ended; n++) {
         if (step(s, g, quiet, &ended, err)) return err->code;
-        if (!ended && n + 1 < g->steps && mr_session_feed(s, s->ids.count - 1, 1, NULL, NULL, err)) return err->code;
+        if (!ended && n + 1 < g->steps && mr_session_feed(s, s->ids.count - 1, 1, NULL, NULL, err))
+            return err->code;
     }
     if (quiet) return MR_OK;
-    if (s->tokenizer != NULL && g->context < s->ids.count - 1 && print_new(s, g, true, err)) return err->code;
+    if (s->tokenizer != NULL && g->context < s->ids.count - 1 && print_new(s, g, true, err))
+        return err->code;
     putchar('\n');
     return MR_OK;
 }
@@ -90,7 +94,8 @@ static mr_status print_result(const mr_session *s, idx prompt, mr_err *err) {
     json_object_set_new(document, "prompt_tokens", mr_json_ids(s->ids.id, prompt));
     json_object_set_new(document, "tokens", mr_json_ids(s->ids.id + prompt, s->ids.count - prompt));
     mr_text text = {0};
-    if (s->tokenizer != NULL && mr_tokenizer_decode(s->tokenizer, s->ids.id, s->ids.count, &text, err) == MR_OK)
+    if (s->tokenizer != NULL &&
+        mr_tokenizer_decode(s->tokenizer, s->ids.id, s->ids.count, &text, err) == MR_OK)
         json_object_set_new(document, "text", json_stringn(text.byte, (size_t)text.count));
     mr_text_free(&text);
     return mr_print_json(document, err);
@@ -105,8 +110,10 @@ mr_status mr_cmd_run(const mr_args *args, mr_err *err) {
     g.probs = mr_alloc(V, sizeof *g.probs, err);
     g.order = mr_alloc(V, sizeof *g.order, err);
     if (g.chunk > prompt) g.chunk = prompt;
-    if (err->code == MR_OK && mr_session_run(&s, (idx)g.steps, (idx)g.chunk, true, NULL, NULL, err) == MR_OK &&
-        generate(&s, &g, args->json, err) == MR_OK && args->json) print_result(&s, prompt, err);
+    if (err->code == MR_OK &&
+        mr_session_run(&s, (idx)g.steps, (idx)g.chunk, true, NULL, NULL, err) == MR_OK &&
+        generate(&s, &g, args->json, err) == MR_OK && args->json)
+        print_result(&s, prompt, err);
     mr_free(g.logits);
     mr_free(g.probs);
     mr_free(g.order);

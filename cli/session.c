@@ -2,29 +2,19 @@
 #include "cli/cli.h"
 
 #include <string.h>
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-#ifdef MR_BLAS
-#include <cblas.h>
-#endif
 
 static mr_status set_threads(const mr_args *args, mr_err *err) {
     int64_t threads = 0;
     if (mr_value_int("--threads", args->threads, 1, 1024, &threads, err)) return MR_USAGE;
-#ifdef _OPENMP
-    if (threads > 0) omp_set_num_threads((int)threads);
-#endif
-#ifdef MR_BLAS
-    if (threads > 0) openblas_set_num_threads((int)threads);
-#endif
+    if (threads > 0) mr_set_threads((int)threads);
     return MR_OK;
 }
 
 /* The BOS id that goes before a prompt: the tokenizer's, else the configuration's. */
 static mr_status encode(mr_session *s, const char *text, idx bytes, mr_err *err) {
     if (s->tokenizer == NULL)
-        return mr_fail(err, MR_BAD, "the model's folder has no tokenizer file, so text cannot be used; "
+        return mr_fail(err, MR_BAD,
+                       "the model's folder has no tokenizer file, so text cannot be used; "
                        "add tokenizer.model or give --tokens");
     const int32_t bos = mr_tokenizer_bos(s->tokenizer);
     if (bos >= 0 && mr_session_append(s, bos, err)) return MR_BAD;
@@ -52,18 +42,21 @@ static mr_status open_tokenizer(const mr_args *args, mr_session *s, mr_err *err)
 
 mr_status mr_session_open(const mr_args *args, const char *file, mr_session *s, mr_err *err) {
     memset(s, 0, sizeof *s);
-    if (set_threads(args, err) || mr_checkpoint_open(args->model, &s->checkpoint, err)) return err->code;
-    if (s->checkpoint.warning[0] != '\0') fprintf(stderr, "mistral-ref: note: %s\n", s->checkpoint.warning);
+    if (set_threads(args, err) || mr_checkpoint_open(args->model, &s->checkpoint, err))
+        return err->code;
+    if (s->checkpoint.warning[0] != '\0')
+        fprintf(stderr, "mistral-ref: note: %s\n", s->checkpoint.warning);
     mr_config *c = &s->checkpoint.model.config;
-    if (mr_override(args, c, err) || mr_run_choice(args, c, &s->options, err) || open_tokenizer(args, s, err) ||
-        read_prompt(args, file, s, err)) {
+    if (mr_override(args, c, err) || mr_run_choice(args, c, &s->options, err) ||
+        open_tokenizer(args, s, err) || read_prompt(args, file, s, err)) {
         mr_session_close(s);
         return err->code;
     }
     return MR_OK;
 }
 
-mr_status mr_session_run(mr_session *s, idx more, idx chunk, bool last_only, mr_tap tap, void *user, mr_err *err) {
+mr_status mr_session_run(mr_session *s, idx more, idx chunk, bool last_only, mr_tap tap, void *user,
+                         mr_err *err) {
     const idx capacity = s->ids.count + more;
     s->options.n_seqs = 1;
     s->options.capacity = &capacity;
@@ -74,7 +67,8 @@ mr_status mr_session_run(mr_session *s, idx more, idx chunk, bool last_only, mr_
     return mr_run_open(&s->checkpoint.model, &s->options, &s->run, err);
 }
 
-mr_status mr_session_feed(mr_session *s, idx start, idx chunk, mr_after_chunk each, void *user, mr_err *err) {
+mr_status mr_session_feed(mr_session *s, idx start, idx chunk, mr_after_chunk each, void *user,
+                          mr_err *err) {
     for (idx n; start < s->ids.count; start += n) {
         n = s->ids.count - start < chunk ? s->ids.count - start : chunk;
         if (mr_run_forward(s->run, s->ids.id + start, &n, err)) return err->code;

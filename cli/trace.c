@@ -17,21 +17,26 @@ typedef struct {
 
 static bool tap(void *user, const mr_tensor *tensor) {
     recorder *r = user;
-    if (r->err->code != MR_OK || (r->only != NULL && fnmatch(r->only, tensor->name, 0) != 0)) return false;
+    if (r->err->code != MR_OK || (r->only != NULL && fnmatch(r->only, tensor->name, 0) != 0))
+        return false;
     if (tensor->data != NULL) mr_trace_add(r->writer, tensor, r->err);
     return true;
 }
 
-/* CRC-32 over name, dtype, shape and the first and last 4 KiB of every tensor: tells models apart without reading them whole. */
+/* CRC-32 over name, dtype, shape and the first and last 4 KiB of every tensor: tells models apart
+ * without reading them whole. */
 static uint32_t fingerprint(const mr_tensors *set) {
     uLong crc = crc32(0, NULL, 0);
     for (idx i = 0; i < set->count; i++) {
         const mr_tensor *t = &set->tensor[i];
-        const idx bytes = mr_count(t->rank, t->dim) * mr_dtype_size(t->dtype), part = bytes < 4096 ? bytes : 4096;
+        const idx bytes = mr_count(t->rank, t->dim) * mr_dtype_size(t->dtype),
+                  part = bytes < 4096 ? bytes : 4096;
         const unsigned char *data = t->data;
         crc = crc32(crc, (const unsigned char *)t->name, (uInt)strlen(t->name));
-        crc = crc32(crc, (const unsigned char *)mr_dtype_name(t->dtype), (uInt)strlen(mr_dtype_name(t->dtype)));
-        for (int d = 0; d < t->rank; d++) crc = crc32(crc, (const unsigned char *)&t->dim[d], sizeof t->dim[d]);
+        crc = crc32(crc, (const unsigned char *)mr_dtype_name(t->dtype),
+                    (uInt)strlen(mr_dtype_name(t->dtype)));
+        for (int d = 0; d < t->rank; d++)
+            crc = crc32(crc, (const unsigned char *)&t->dim[d], sizeof t->dim[d]);
         crc = crc32(crc, data, (uInt)part);
         crc = crc32(crc, data + (bytes - part), (uInt)part);
     }
@@ -42,13 +47,16 @@ static char *meta(const mr_args *args, const mr_session *s, idx chunk) {
     char crc[16];
     snprintf(crc, sizeof crc, "%08lx", (unsigned long)fingerprint(&s->checkpoint.tensors));
     const mr_config *c = &s->checkpoint.model.config;
-    json_t *m = json_pack("{s:s,s:[o],s:[i],s:s,s:s,s:s,s:s,s:s,s:I,s:n,s:s,s:s,s:o}", "format", "mistral-ref trace 1", "tokens",
-                          mr_json_ids(s->ids.id, s->ids.count), "first_position", 0, "precision",
+    json_t *m = json_pack("{s:s,s:[o],s:[i],s:s,s:s,s:s,s:s,s:s,s:I,s:n,s:s,s:s,s:o}", "format",
+                          "mistral-ref trace 1", "tokens", mr_json_ids(s->ids.id, s->ids.count),
+                          "first_position", 0, "precision",
                           args->precision != NULL ? args->precision : "f32", "convention",
-                          c->convention == MR_HF ? "hf" : "native", "rope_angles", c->rope_angles == MR_ANGLES_EXACT ? "exact" : "f32",
-                          "rope_layout", c->rope_layout == MR_HALF_SPLIT ? "half" : "interleaved", "engine",
-                          s->options.engine == MR_BLAS_ENGINE ? "blas" : "plain", "chunk", (json_int_t)chunk, "seed",
-                          "model_fingerprint", crc, "program", "mistral-ref " MR_VERSION, "config", mr_config_json(c));
+                          c->convention == MR_HF ? "hf" : "native", "rope_angles",
+                          c->rope_angles == MR_ANGLES_EXACT ? "exact" : "f32", "rope_layout",
+                          c->rope_layout == MR_HALF_SPLIT ? "half" : "interleaved", "engine",
+                          s->options.engine == MR_BLAS_ENGINE ? "blas" : "plain", "chunk",
+                          (json_int_t)chunk, "seed", "model_fingerprint", crc, "program",
+                          "mistral-ref " MR_VERSION, "config", mr_config_json(c));
     char *text = m != NULL ? json_dumps(m, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(m);
     return text;
@@ -87,17 +95,20 @@ static mr_status record(const mr_args *args, mr_session *s, mr_err *err) {
     }
     mr_trace_abandon(r.writer);
     mr_free(logits);
-    free(text);
+    free(text);   /* jansson's allocator */
     return err->code;
 }
 
 mr_status mr_cmd_trace(const mr_args *args, mr_err *err) {
     mr_session s = {0};
-    if (args->output == NULL) return mr_fail(err, MR_USAGE, "trace: -o OUT.npz or -o OUT.safetensors is needed");
+    if (args->output == NULL)
+        return mr_fail(err, MR_USAGE, "trace: -o OUT.npz or -o OUT.safetensors is needed");
     if (mr_session_open(args, NULL, &s, err)) return err->code;
     record(args, &s, err);
     if (err->code == MR_OK && args->json)
-        mr_print_json(json_pack("{s:s,s:o}", "output", args->output, "tokens", mr_json_ids(s.ids.id, s.ids.count)), err);
+        mr_print_json(json_pack("{s:s,s:o}", "output", args->output, "tokens",
+                                mr_json_ids(s.ids.id, s.ids.count)),
+                      err);
     mr_session_close(&s);
     return err->code;
 }

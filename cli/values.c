@@ -7,14 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-mr_status mr_value_int(const char *option, const char *text, int64_t least, int64_t most, int64_t *out, mr_err *err) {
+mr_status mr_value_int(const char *option, const char *text, int64_t least, int64_t most,
+                       int64_t *out, mr_err *err) {
     char *end;
     if (text == NULL) return MR_OK;
     errno = 0;
     const long long value = strtoll(text, &end, 10);
     if (*text == '\0' || *end != '\0' || errno != 0 || value < least || value > most)
-        return mr_fail(err, MR_USAGE, "%s: expected an integer from %lld to %lld, found \"%s\"", option, (long long)least,
-                       (long long)most, text);
+        return mr_fail(err, MR_USAGE, "%s: expected an integer from %lld to %lld, found \"%s\"",
+                       option, (long long)least, (long long)most, text);
     *out = value;
     return MR_OK;
 }
@@ -22,7 +23,8 @@ mr_status mr_value_int(const char *option, const char *text, int64_t least, int6
 mr_status mr_value_number(const char *option, const char *text, double *out, mr_err *err) {
     char *end;
     if (text == NULL) return MR_OK;
-    const double value = strtod(text, &end);   /* the program never calls setlocale, so "." is the point */
+    /* the program never calls setlocale, so "." is the point */
+    const double value = strtod(text, &end);
     if (*text == '\0' || *end != '\0' || !isfinite(value))
         return mr_fail(err, MR_USAGE, "%s: expected a finite number, found \"%s\"", option, text);
     *out = value;
@@ -46,16 +48,20 @@ mr_status mr_value_ids(const char *option, const char *text, mr_ids *out, mr_err
         char *end;
         errno = 0;
         const long value = strtol(text, &end, 10);
-        if (end == text || errno != 0 || value < INT32_MIN || value > INT32_MAX || (*end != '\0' && *end != ',') ||
-            (*end == ',' && end[1] == '\0'))
-            return mr_fail(err, MR_USAGE, "%s: expected token ids such as 1,22557,3304, found \"%s\"", option, text);
+        if (end == text || errno != 0 || value < INT32_MIN || value > INT32_MAX ||
+            (*end != '\0' && *end != ',') || (*end == ',' && end[1] == '\0'))
+            return mr_fail(err, MR_USAGE,
+                           "%s: expected token ids such as 1,22557,3304, found \"%s\"", option,
+                           text);
         if (push(out, (int32_t)value, err)) return MR_BAD;
         text = *end == ',' ? end + 1 : end;
     }
-    return out->count > 0 ? MR_OK : mr_fail(err, MR_USAGE, "%s: expected at least one token id", option);
+    return out->count > 0 ? MR_OK
+                          : mr_fail(err, MR_USAGE, "%s: expected at least one token id", option);
 }
 
-mr_status mr_value_word(const char *option, const char *text, const char *words, int *out, mr_err *err) {
+mr_status mr_value_word(const char *option, const char *text, const char *words, int *out,
+                        mr_err *err) {
     if (text == NULL) return MR_OK;
     const size_t length = strlen(text);
     int n = 0;
@@ -85,7 +91,8 @@ static mr_status read_all(FILE *in, const char *path, mr_text *out, mr_err *err)
         out->count += (idx)got;
     } while (got > 0);
     out->byte[out->count] = '\0';
-    return ferror(in) ? mr_fail(err, MR_BAD, "%s: reading failed: %s", path, strerror(errno)) : MR_OK;
+    return ferror(in) ? mr_fail(err, MR_BAD, "%s: reading failed: %s", path, strerror(errno))
+                      : MR_OK;
 }
 
 mr_status mr_value_file(const char *path, mr_text *out, mr_err *err) {

@@ -3,7 +3,7 @@
     python golden/generate.py [--only GLOB] OUTDIR
 
 writes OUTDIR/<model>/config.json and model.safetensors as save_pretrained writes them, and beside
-them one <case>.<precision>.npz per run. Names and shapes of the tensors: docs/VERIFY.md. Nothing
+them one <case>.<precision>.npz per run. Names and shapes of the tensors: docs/MODEL.md. Nothing
 here computes a model tensor: the values are what the classes' own code produced, seen through
 hooks. Only layouts change: heads are reordered, masked scores become -inf, and the ring cache
 copies keys and values.

@@ -9,8 +9,10 @@
 #include "golden/trace.h"
 #include "weights/checkpoint.h"
 
-/* Relative to the tensor's norm. float64 against float64 differs by summation order alone. 16-bit elements must be
- * bit-identical, but for a share whose rounding a float32 sum decides; these may be one unit in the last place away. */
+/* Relative to the tensor's norm. float64 against float64 differs by summation order alone. 16-bit
+ * elements must be
+ * bit-identical, but for a share whose rounding a float32 sum decides; these may be one unit in
+ * the last place away. */
 #define LIMIT_F64   1e-12
 #define LIMIT_F32   2e-6
 #define SHARE_16BIT 0.999
@@ -63,7 +65,8 @@ static bool agrees(const mr_tensor *want, const mr_measure *m) {
     }
 }
 
-/* The figure by which the tensors of one trace are ranked. Gate weights that stay float32 in a 16-bit trace have none. */
+/* The figure by which the tensors of one trace are ranked. Gate weights that stay float32 in a
+ * 16-bit trace have none. */
 static double badness(mr_trace_precision precision, const mr_tensor *want, const mr_measure *m) {
     const bool half = digits_of(want->dtype) < 24;
     if (digits_of(want->dtype) == 0 || half != (precision >= MR_TRACE_BF16)) return 0;
@@ -98,7 +101,8 @@ static bool compare(void *user, const mr_tensor *got) {
     if (same_shape(want, got)) {
         if (mr_trace_read(c->trace, at, c->want, c->err)) return false;
         widen(c->got, got, n);
-        m = mr_compare(c->want, c->got, n, digits_of(want->dtype) > 0 ? digits_of(want->dtype) : 53);
+        m = mr_compare(c->want, c->got, n,
+                       digits_of(want->dtype) > 0 ? digits_of(want->dtype) : 53);
     }
     c->result->tensors++;
     record(c, want, &m);
@@ -106,25 +110,35 @@ static bool compare(void *user, const mr_tensor *got) {
 }
 
 /* The model beside the trace, set up as the trace was. */
-static mr_status open_model(const char *path, const mr_meta *meta, mr_checkpoint *out, mr_err *err) {
+static mr_status open_model(const char *path, const mr_meta *meta, mr_checkpoint *out,
+                            mr_err *err) {
     char folder[4096];
     const char *slash = strrchr(path, '/');
     const int length = slash != NULL ? (int)(slash - path) : 1;
-    if (snprintf(folder, sizeof folder, "%.*s", length, slash != NULL ? path : ".") >= (int)sizeof folder)
+    if (snprintf(folder, sizeof folder, "%.*s", length, slash != NULL ? path : ".") >=
+        (int)sizeof folder)
         return mr_fail(err, MR_BAD, "%s: path too long", path);
     if (mr_checkpoint_open(folder, out, err)) return MR_BAD;
     mr_config *c = &out->model.config;
     mr_config_follow(c, meta->convention);
     c->rope_angles = meta->rope_angles;
     c->rope_layout = meta->rope_layout;
-    c->storage = meta->precision == MR_TRACE_BF16 ? MR_STORE_BF16 : meta->precision == MR_TRACE_F16 ? MR_STORE_F16 : MR_STORE_WIDE;
+    c->storage = meta->precision == MR_TRACE_BF16  ? MR_STORE_BF16
+                 : meta->precision == MR_TRACE_F16 ? MR_STORE_F16
+                                                   : MR_STORE_WIDE;
     return MR_OK;
 }
 
-static mr_status run_and_compare(const mr_model *model, mr_engine engine, comparison *c, mr_err *err) {
+static mr_status run_and_compare(const mr_model *model, mr_engine engine, comparison *c,
+                                 mr_err *err) {
     const mr_meta *m = c->meta;
-    const mr_run_options options = {.precision = m->precision == MR_TRACE_F64 ? MR_F64_RUN : MR_F32_RUN, .engine = engine,
-                                    .n_seqs = m->n_seqs, .capacity = m->length, .max_tokens = m->count, .tap = compare,
+    const mr_run_options options = {.precision = m->precision == MR_TRACE_F64 ? MR_F64_RUN
+                                                                              : MR_F32_RUN,
+                                    .engine = engine,
+                                    .n_seqs = m->n_seqs,
+                                    .capacity = m->length,
+                                    .max_tokens = m->count,
+                                    .tap = compare,
                                     .user = c};
     mr_run *run = NULL;
     if (mr_run_open(model, &options, &run, err)) return MR_BAD;
@@ -147,24 +161,26 @@ static mr_status make_room(comparison *c, mr_err *err) {
     return c->want != NULL && c->got != NULL ? MR_OK : MR_BAD;
 }
 
-/* What the tensors one by one cannot say: none may be missing from the run, and 16-bit elements must nearly all be equal. */
+/* What the tensors one by one cannot say: none may be missing from the run, and 16-bit elements
+ * must nearly all be equal. */
 static mr_status verdict(const char *path, const comparison *c, mr_err *err) {
     const mr_replay *r = c->result;
     if (r->failed[0] != '\0')
-        return mr_fail(err, MR_DISAGREE, "%s: %td of %td tensors disagree, the first is %s", path, r->tensors - r->agree,
-                       r->tensors, r->failed);
+        return mr_fail(err, MR_DISAGREE, "%s: %td of %td tensors disagree, the first is %s", path,
+                       r->tensors - r->agree, r->tensors, r->failed);
     if (r->tensors != mr_trace_count(c->trace))
-        return mr_fail(err, MR_MISSING, "%s: the run produced %td of the trace's %td tensors", path, r->tensors,
-                       mr_trace_count(c->trace));
+        return mr_fail(err, MR_MISSING, "%s: the run produced %td of the trace's %td tensors", path,
+                       r->tensors, mr_trace_count(c->trace));
     if (r->tensors == 0) return mr_fail(err, MR_PROVES_NOTHING, "%s: no tensors", path);
     if ((double)r->equal16 < SHARE_16BIT * (double)r->elements16)
-        return mr_fail(err, MR_DISAGREE, "%s: %td of %td 16-bit elements are bit-identical, expected a share of %g", path,
-                       r->equal16, r->elements16, SHARE_16BIT);
+        return mr_fail(err, MR_DISAGREE,
+                       "%s: %td of %td 16-bit elements are bit-identical, expected a share of %g",
+                       path, r->equal16, r->elements16, SHARE_16BIT);
     return MR_OK;
 }
 
-mr_status mr_replay_trace(const char *path, mr_engine engine, mr_replay_report report, void *user, mr_replay *out,
-                          mr_err *err) {
+mr_status mr_replay_trace(const char *path, mr_engine engine, mr_replay_report report, void *user,
+                          mr_replay *out, mr_err *err) {
     mr_meta meta = {0};
     mr_checkpoint checkpoint = {0};
     mr_err inner = {0};

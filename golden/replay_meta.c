@@ -10,20 +10,23 @@ static mr_status missing(const char *source, const char *what, mr_err *err) {
 }
 
 /* *out = index of the string at `key` among words, which end with NULL. */
-static mr_status word(const json_t *meta, const char *source, const char *key, const char *const *words, int *out, mr_err *err) {
+static mr_status word(const json_t *meta, const char *source, const char *key,
+                      const char *const *words, int *out, mr_err *err) {
     const char *text = json_string_value(json_object_get(meta, key));
     for (int n = 0; text != NULL && words[n] != NULL; n++)
         if (strcmp(text, words[n]) == 0) {
             *out = n;
             return MR_OK;
         }
-    return mr_fail(err, MR_BAD, "%s: meta: %s is %s%s%s; record the trace again", source, key, text ? "\"" : "", text ? text : "absent",
-                   text ? "\", which is not known" : "");
+    return mr_fail(err, MR_BAD, "%s: meta: %s is %s%s%s; record the trace again", source, key,
+                   text ? "\"" : "", text ? text : "absent", text ? "\", which is not known" : "");
 }
 
 static mr_status read_words(const json_t *json, const char *source, mr_meta *m, mr_err *err) {
-    static const char *const precisions[] = {"f64", "f32", "bf16", "f16", NULL}, *const conventions[] = {"native", "hf", NULL};
-    static const char *const angles[] = {"f32", "exact", NULL}, *const layouts[] = {"interleaved", "half", NULL};
+    static const char *const precisions[] = {"f64", "f32", "bf16", "f16", NULL},
+                             *const conventions[] = {"native", "hf", NULL};
+    static const char *const angles[] = {"f32", "exact", NULL}, *const layouts[] = {"interleaved",
+                                                                                    "half", NULL};
     int precision, convention, angle, layout;
     if (word(json, source, "precision", precisions, &precision, err) ||
         word(json, source, "convention", conventions, &convention, err) ||
@@ -37,11 +40,14 @@ static mr_status read_words(const json_t *json, const char *source, mr_meta *m, 
 }
 
 static mr_status read_tokens(const json_t *json, const char *source, mr_meta *m, mr_err *err) {
-    const json_t *lists = json_object_get(json, "tokens"), *firsts = json_object_get(json, "first_position");
+    const json_t *lists = json_object_get(json, "tokens"),
+                 *firsts = json_object_get(json, "first_position");
     m->n_seqs = (idx)json_array_size(lists);
     if (m->n_seqs == 0) return missing(source, "\"tokens\", a list of lists of ids", err);
-    if ((idx)json_array_size(firsts) != m->n_seqs) return missing(source, "\"first_position\", one number per sequence", err);
-    for (idx b = 0; b < m->n_seqs; b++) m->count += (idx)json_array_size(json_array_get(lists, (size_t)b));
+    if ((idx)json_array_size(firsts) != m->n_seqs)
+        return missing(source, "\"first_position\", one number per sequence", err);
+    for (idx b = 0; b < m->n_seqs; b++)
+        m->count += (idx)json_array_size(json_array_get(lists, (size_t)b));
     m->length = mr_alloc(m->n_seqs, sizeof *m->length, err);
     m->first = mr_alloc(m->n_seqs, sizeof *m->first, err);
     m->tokens = mr_alloc(m->count, sizeof *m->tokens, err);
@@ -61,17 +67,20 @@ static void read_gaps(const json_t *json, mr_meta *m) {
     json_t *gaps, *gap;
     size_t at;
     m->smallest_gap = -1;
-    json_object_foreach(json_object_get(json, "router_gaps"), layer, gaps)
-        json_array_foreach(gaps, at, gap)
-            if (m->smallest_gap < 0 || json_number_value(gap) < m->smallest_gap) m->smallest_gap = json_number_value(gap);
+    json_object_foreach(json_object_get(json, "router_gaps"), layer, gaps) json_array_foreach(
+        gaps, at, gap) if (m->smallest_gap < 0 || json_number_value(gap) < m->smallest_gap)
+        m->smallest_gap = json_number_value(gap);
 }
 
 mr_status mr_meta_read(const char *source, const char *text, mr_meta *out, mr_err *err) {
     json_t *json = NULL;
     memset(out, 0, sizeof *out);
-    if (*text == '\0') return mr_fail(err, MR_BAD, "%s: has no meta, so what was run is not known; record it again", source);
+    if (*text == '\0')
+        return mr_fail(err, MR_BAD,
+                       "%s: has no meta, so what was run is not known; record it again", source);
     if (mr_json_text(source, text, (idx)strlen(text), &json, err)) return MR_BAD;
-    const mr_status status = read_words(json, source, out, err) || read_tokens(json, source, out, err) ? MR_BAD : MR_OK;
+    const mr_status status =
+        read_words(json, source, out, err) || read_tokens(json, source, out, err) ? MR_BAD : MR_OK;
     read_gaps(json, out);
     json_decref(json);
     if (status != MR_OK) mr_meta_free(out);

@@ -1,4 +1,5 @@
-/* The memory of a run: one walk over everything it holds, which either counts bytes or carves them from one block. */
+/* The memory of a run: one walk over everything it holds, which either counts bytes or carves them
+ * from one block. */
 #include "ref/real.h"
 #include "ref/state.h"
 
@@ -21,7 +22,8 @@ static void *take(arena *a, idx count, idx size) {
     return at;
 }
 
-/* Ring length of a layer, per sequence: what its window can still see, or every position of the longest sequence. */
+/* Ring length of a layer, per sequence: what its window can still see, or every position of the
+ * longest sequence. */
 static idx ring_slots(const FN(run) *run, idx layer) {
     const idx span = mr_config_span(&run->model->config, layer);
     return span > 0 ? span : run->longest;
@@ -56,7 +58,8 @@ static void carve_scratch(FN(run) *run, arena *a) {
     const mr_config *c = &run->model->config;
     idx widest = c->dim > c->hidden_dim ? c->dim : c->hidden_dim;
     if (c->n_heads * c->head_dim > widest) widest = c->n_heads * c->head_dim;
-    run->scratch = take(a, run->options.engine == MR_BLAS_ENGINE ? MR_LINEAR_ROWS * widest : 0, sizeof(real));
+    run->scratch = take(a, run->options.engine == MR_BLAS_ENGINE ? MR_LINEAR_ROWS * widest : 0,
+                        sizeof(real));
 }
 
 static void carve_rings(FN(run) *run, arena *a) {

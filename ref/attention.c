@@ -6,24 +6,31 @@
 
 #define CHANNELS 64   /* channels of v summed at a time */
 
-/* Row of key or value at position p of its sequence: from the ring while p < seen, else among the new rows. */
-static const real *row_at(const FN(keys) *keys, const real *ring, const real *rows, idx p, idx width) {
+/* Row of key or value at position p of its sequence: from the ring while p < seen, else among the
+ * new rows. */
+static const real *row_at(const FN(keys) *keys, const real *ring, const real *rows, idx p,
+                          idx width) {
     if (p >= keys->seen) return rows + (p - keys->seen) * width;
     return ring + (idx)((keys->origin + p) % keys->slots) * width;
 }
 
-/* s_j = (q . k_j) D^-1/2; the eager path of both upstreams rounds the product and the scaled product */
-static void row_scores(real *scores, const real *q, const FN(keys) *keys, idx g, idx from, idx to, idx G, idx D,
-                       mr_storage inner) {
+/* s_j = (q . k_j) D^-1/2; the eager path of both upstreams rounds the product and the scaled
+ * product */
+static void row_scores(real *scores, const real *q, const FN(keys) *keys, idx g, idx from, idx to,
+                       idx G, idx D, mr_storage inner) {
     const acc scale = 1 / sqrt((acc)D);
     for (idx j = from; j < to; j++) {
-        const acc product = FN(dot)(q, row_at(keys, keys->ring_k, keys->new_k, j, G * D) + g * D, D);
+        const acc product = FN(dot)(q, row_at(keys, keys->ring_k, keys->new_k, j, G * D) + g * D,
+                                    D);
         if (inner == MR_STORE_WIDE) scores[j - from] = (real)(product * scale);
-        else scores[j - from] = (real)mr_round((real)mr_round((real)product, inner) * (real)scale, inner);
+        else
+            scores[j - from] = (real)mr_round((real)mr_round((real)product, inner) * (real)scale,
+                                              inner);
     }
 }
 
-/* P_j = exp(s_j - max s) / sum_k exp(s_k - max s), formed in double, one rounding to real, one to the storage type */
+/* P_j = exp(s_j - max s) / sum_k exp(s_k - max s), formed in double, one rounding to real, one to
+ * the storage type */
 static void row_softmax(real *probs, const real *scores, idx n, mr_storage inner) {
     real top = scores[0];
     for (idx j = 1; j < n; j++) top = scores[j] > top ? scores[j] : top;
@@ -34,7 +41,8 @@ static void row_softmax(real *probs, const real *scores, idx n, mr_storage inner
 }
 
 /* o = sum_j P_j v_j, ascending j, in double */
-static void row_output(real *o, const real *probs, const FN(keys) *keys, idx g, idx from, idx to, idx G, idx D) {
+static void row_output(real *o, const real *probs, const FN(keys) *keys, idx g, idx from, idx to,
+                       idx G, idx D) {
     for (idx c0 = 0; c0 < D; c0 += CHANNELS) {
         const idx channels = D - c0 < CHANNELS ? D - c0 : CHANNELS;
         acc sum[CHANNELS] = {0};
@@ -46,11 +54,15 @@ static void row_output(real *o, const real *probs, const FN(keys) *keys, idx g, 
     }
 }
 
-/* (A2) o = sum_j P_j v_j,  P = softmax_j( (q . k_j) / sqrt(D) )    Vaswani 2017; GQA: Ainslie et al. 2023, sec. 2.2
- * o,q: [D]  scores,probs: [to-from], may be the same array  keys: ring [slots,G,D] and new rows [s,G,D]
- * The scale is head_dim^-1/2, never (dim/heads)^-1/2. Masked keys are skipped, not added as -inf. */
-bool FN(attention_row)(real *o, real *scores, real *probs, const real *q, const FN(keys) *keys, idx g, idx from, idx to,
-                       idx G, idx D, mr_storage storage, mr_attention_rounding rounding) {
+/* (A2) o = sum_j P_j v_j,  P = softmax_j( (q . k_j) / sqrt(D) )
+ *                                                  Vaswani 2017; GQA: Ainslie et al. 2023, sec. 2.2
+ * o,q: [D]  scores,probs: [to-from], may be the same array  keys: ring [slots,G,D] and new rows
+ * [s,G,D] The scale is head_dim^-1/2, never (dim/heads)^-1/2. Masked keys are skipped, not added
+ * as
+ * -inf. */
+bool FN(attention_row)(real *o, real *scores, real *probs, const real *q, const FN(keys) *keys,
+                       idx g, idx from, idx to, idx G, idx D, mr_storage storage,
+                       mr_attention_rounding rounding) {
     const mr_storage inner = rounding == MR_ATTENTION_EAGER ? storage : MR_STORE_WIDE;
     if (from >= to) {
         for (idx c = 0; c < D; c++) o[c] = 0;

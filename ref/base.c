@@ -58,7 +58,8 @@ idx mr_count(int rank, const idx *dim) {
 }
 
 static void *no_memory(mr_err *err, idx count, idx size) {
-    mr_fail(err, MR_BAD, "out of memory: %td x %td bytes; use a smaller model, batch or context", count, size);
+    mr_fail(err, MR_BAD, "out of memory: %td x %td bytes; use a smaller model, batch or context",
+            count, size);
     return NULL;
 }
 

@@ -1,4 +1,5 @@
-/* Status codes, the error message, sizes and the tensor view: the only header that every folder may include.
+/* Status codes, the error message, sizes and the tensor view: the only header that every folder
+ * may include.
  * Nothing here allocates, prints or opens a file. */
 #ifndef MR_REF_BASE_H
 #define MR_REF_BASE_H
@@ -23,14 +24,16 @@ typedef enum {
     MR_PROVES_NOTHING = 5  /* the comparison could not have failed */
 } mr_status;
 
-/* Filled by the first thing that goes wrong; what goes wrong as a consequence does not overwrite it.
+/* Filled by the first thing that goes wrong; what goes wrong as a consequence does not overwrite
+ * it.
  * The caller owns it and starts with {0}. Every function that takes one accepts NULL. */
 typedef struct {
     mr_status code;
     char text[1024];
 } mr_err;
 
-/* Records a failure and returns its code, so that a function can say `return mr_fail(err, MR_BAD, "...")`.
+/* Records a failure and returns its code, so that a function can say `return mr_fail(err, MR_BAD,
+ * "...")`.
  * The text says file, tensor, expected, found, and what to do, as far as the place knows them. */
 mr_status mr_fail(mr_err *err, mr_status code, const char *format, ...)
 #if defined(__GNUC__)
@@ -42,12 +45,14 @@ mr_status mr_fail(mr_err *err, mr_status code, const char *format, ...)
 typedef enum { MR_F64, MR_F32, MR_F16, MR_BF16, MR_I64, MR_I32, MR_U16, MR_U8, MR_DTYPES } mr_dtype;
 
 idx         mr_dtype_size(mr_dtype dtype);  /* bytes per element */
-const char *mr_dtype_name(mr_dtype dtype);  /* safetensors' word: "F64", "F32", "F16", "BF16", ... */
+/* safetensors' word: "F64", "F32", "F16", "BF16", ... */
+const char *mr_dtype_name(mr_dtype dtype);
 bool        mr_dtype_parse(const char *name, mr_dtype *dtype);
 
 #define MR_MAX_RANK 8
 
-/* A named, typed, row-major view of memory that somebody else owns. `data` may be unaligned (mapped files). */
+/* A named, typed, row-major view of memory that somebody else owns. `data` may be unaligned
+ * (mapped files). */
 typedef struct {
     const char *name;
     mr_dtype    dtype;
@@ -63,8 +68,10 @@ bool mr_add(idx a, idx b, idx *out);
 /* Number of elements, 1 for rank 0; -1 when the product overflows or a dimension is negative. */
 idx mr_count(int rank, const idx *dim);
 
-/* The one allocator of the project: NULL with a message in err when count*size overflows or memory is short.
- * mr_alloc returns zeroed memory; mr_free(NULL) is fine. Sizes in bytes. Tests replace these to inject failures. */
+/* The one allocator of the project: NULL with a message in err when count*size overflows or memory
+ * is short.
+ * mr_alloc returns zeroed memory; mr_free(NULL) is fine. Sizes in bytes. Tests replace these to
+ * inject failures. */
 void *mr_alloc(idx count, idx size, mr_err *err);
 void *mr_resize(void *old, idx count, idx size, mr_err *err);
 void  mr_free(void *memory);

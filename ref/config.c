@@ -4,7 +4,8 @@
 #include <math.h>
 
 static mr_status broken(mr_err *err, const char *source, const char *rule, idx found) {
-    return mr_fail(err, MR_BAD, "%s: expected %s, found %td; correct the configuration", source, rule, found);
+    return mr_fail(err, MR_BAD, "%s: expected %s, found %td; correct the configuration", source,
+                   rule, found);
 }
 
 /* Sizes stay below 2^31 each, so that products of three fit 64 bits with room to spare. */
@@ -31,22 +32,29 @@ static mr_status check_heads(const mr_config *c, const char *source, mr_err *err
     if (c->head_dim % 2 != 0 || c->head_dim > MR_MAX_HEAD_DIM)
         return broken(err, source, "an even head_dim of at most 4096 (rotary pairs)", c->head_dim);
     if (c->n_heads % c->n_kv_heads != 0)
-        return mr_fail(err, MR_BAD, "%s: n_heads %td is not a multiple of n_kv_heads %td; every KV head "
-                       "serves the same number of query heads", source, c->n_heads, c->n_kv_heads);
+        return mr_fail(err, MR_BAD,
+                       "%s: n_heads %td is not a multiple of n_kv_heads %td; every KV head "
+                       "serves the same number of query heads",
+                       source, c->n_heads, c->n_kv_heads);
     return MR_OK;
 }
 
 /* The products that sizes are made of (mr_config_sizes) stay far from 2^63. */
 static mr_status check_products(const mr_config *c, const char *source, mr_err *err) {
     const idx limit = MR_IDX_MAX / 64, experts = c->n_experts > 0 ? c->n_experts : 1;
-    const idx ffn[] = {c->n_layers, experts, c->hidden_dim, c->dim}, attention[] = {c->n_layers, c->n_heads, c->head_dim, c->dim};
+    const idx ffn[] = {c->n_layers, experts, c->hidden_dim, c->dim},
+              attention[] = {c->n_layers, c->n_heads, c->head_dim, c->dim};
     const idx table[] = {c->vocab_size, c->dim}, width[] = {c->n_heads, c->head_dim};
-    const idx counts[] = {mr_count(4, ffn), mr_count(4, attention), mr_count(2, table), mr_count(2, width)};
+    const idx counts[] = {mr_count(4, ffn), mr_count(4, attention), mr_count(2, table),
+                          mr_count(2, width)};
     for (int i = 0; i < 4; i++)
         if (counts[i] < 0 || counts[i] > (i == 3 ? INT32_MAX : limit))
-            return mr_fail(err, MR_BAD, "%s: sizes overflow (dim %td, %td layers, %td heads of %td, hidden_dim %td, vocab_size "
-                           "%td, %td experts); correct the configuration", source, c->dim, c->n_layers, c->n_heads,
-                           c->head_dim, c->hidden_dim, c->vocab_size, c->n_experts);
+            return mr_fail(err, MR_BAD,
+                           "%s: sizes overflow (dim %td, %td layers, %td heads of %td, hidden_dim "
+                           "%td, vocab_size "
+                           "%td, %td experts); correct the configuration",
+                           source, c->dim, c->n_layers, c->n_heads, c->head_dim, c->hidden_dim,
+                           c->vocab_size, c->n_experts);
     return MR_OK;
 }
 
@@ -54,40 +62,52 @@ static mr_status check_windows(const mr_config *c, const char *source, mr_err *e
     if (c->n_windows < 0 || c->n_windows > MR_MAX_WINDOWS)
         return broken(err, source, "at most 256 entries of sliding_window", c->n_windows);
     if (c->n_windows > 0 && c->n_layers % c->n_windows != 0)
-        return mr_fail(err, MR_BAD, "%s: sliding_window lists %td entries, which do not divide %td layers",
+        return mr_fail(err, MR_BAD,
+                       "%s: sliding_window lists %td entries, which do not divide %td layers",
                        source, c->n_windows, c->n_layers);
     for (idx i = 0; i < c->n_windows; i++)
         if (c->windows[i] < 0 || c->windows[i] > INT32_MAX)
-            return broken(err, source, "sliding_window of 1 or more, or null for none", c->windows[i]);
+            return broken(err, source, "sliding_window of 1 or more, or null for none",
+                          c->windows[i]);
     return MR_OK;
 }
 
 static mr_status check_experts(const mr_config *c, const char *source, mr_err *err) {
-    if (c->n_experts < 0 || c->n_experts > 65536) return broken(err, source, "0 to 65536 experts", c->n_experts);
+    if (c->n_experts < 0 || c->n_experts > 65536)
+        return broken(err, source, "0 to 65536 experts", c->n_experts);
     if (c->n_experts == 0)
-        return c->n_experts_per_tok == 0 ? MR_OK : broken(err, source, "no experts per token in a dense model",
-                                                          c->n_experts_per_tok);
+        return c->n_experts_per_tok == 0
+                   ? MR_OK
+                   : broken(err, source, "no experts per token in a dense model",
+                            c->n_experts_per_tok);
     if (c->n_experts_per_tok < 1 || c->n_experts_per_tok > c->n_experts)
-        return mr_fail(err, MR_BAD, "%s: expected 1 to %td experts per token (num_experts_per_tok), found %td",
+        return mr_fail(err, MR_BAD,
+                       "%s: expected 1 to %td experts per token (num_experts_per_tok), found %td",
                        source, c->n_experts, c->n_experts_per_tok);
     if (!(c->capacity_factor >= 0) || !isfinite(c->capacity_factor))
-        return mr_fail(err, MR_BAD, "%s: expected a capacity factor of 0 (dropless) or more, found %g", source,
+        return mr_fail(err, MR_BAD,
+                       "%s: expected a capacity factor of 0 (dropless) or more, found %g", source,
                        c->capacity_factor);
     return MR_OK;
 }
 
 mr_status mr_config_check(const mr_config *c, const char *source, mr_err *err) {
-    if (check_sizes(c, source, err) || check_heads(c, source, err) || check_windows(c, source, err) ||
-        check_experts(c, source, err) || check_products(c, source, err)) return MR_BAD;
+    if (check_sizes(c, source, err) || check_heads(c, source, err) ||
+        check_windows(c, source, err) || check_experts(c, source, err) ||
+        check_products(c, source, err))
+        return MR_BAD;
     if (!(c->norm_eps >= 0) || !(c->norm_eps < 1))
-        return mr_fail(err, MR_BAD, "%s: expected norm_eps (rms_norm_eps) in [0,1), found %g", source, c->norm_eps);
+        return mr_fail(err, MR_BAD, "%s: expected norm_eps (rms_norm_eps) in [0,1), found %g",
+                       source, c->norm_eps);
     if (!(c->rope_theta > 0) || !isfinite(c->rope_theta))
-        return mr_fail(err, MR_BAD, "%s: expected rope_theta above 0, found %g", source, c->rope_theta);
+        return mr_fail(err, MR_BAD, "%s: expected rope_theta above 0, found %g", source,
+                       c->rope_theta);
     return MR_OK;
 }
 
 void mr_config_follow(mr_config *c, mr_convention convention) {
-    c->convention = convention;                                 /* rounding of cos, sin and products (R1) */
+    /* rounding of cos, sin and products (R1) */
+    c->convention = convention;
     c->router_order = convention == MR_HF ? MR_SOFTMAX_TOPK : MR_TOPK_SOFTMAX;
     c->router_weights_wide = convention == MR_HF;
     c->expert_order = MR_EXPERTS_ASCENDING;
@@ -97,7 +117,8 @@ idx mr_config_window(const mr_config *c, idx layer) {
     return c->n_windows > 0 ? c->windows[layer % c->n_windows] : 0;
 }
 
-/* The window's own rule says how many of the latest keys are still visible to the next query (ref/mask.h). */
+/* The window's own rule says how many of the latest keys are still visible to the next query
+ * (ref/mask.h). */
 idx mr_config_span(const mr_config *c, idx layer) {
     const idx window = mr_config_window(c, layer);
     if (window == 0 || c->window_rule == MR_WINDOW_LONGFORMER) return 0;
@@ -108,15 +129,20 @@ mr_sizes mr_config_sizes(const mr_config *c) {
     const int64_t d = c->dim, L = c->n_layers, H = c->n_heads, G = c->n_kv_heads, D = c->head_dim;
     const int64_t F = c->hidden_dim, V = c->vocab_size, E = c->n_experts, K = c->n_experts_per_tok;
     mr_sizes s;
-    s.attention = d * H * D + 2 * d * G * D + H * D * d;                      /* (Z1) wq, wk and wv, wo */
+    /* (Z1) wq, wk and wv, wo */
+    s.attention = d * H * D + 2 * d * G * D + H * D * d;
     s.ffn = 3 * d * F;                                                        /* (Z2) w1, w2, w3 */
-    const int64_t all = E ? E * s.ffn + E * d : s.ffn;                        /* experts and router */
+    /* experts and router */
+    const int64_t all = E ? E * s.ffn + E * d : s.ffn;
     const int64_t hit = E ? K * s.ffn + E * d : s.ffn;
-    const int64_t tables = (c->tied_embeddings ? 1 : 2) * V * d + d;          /* embedding, head, final norm */
+    /* embedding, head, final norm */
+    const int64_t tables = (c->tied_embeddings ? 1 : 2) * V * d + d;
     s.total  = tables + L * (s.attention + 2 * d + all);                      /* (Z3) */
     s.active = tables + L * (s.attention + 2 * d + hit);                      /* (Z4) */
-    s.flops_token = 2 * (V * d + L * (s.attention + hit));                    /* (Z5) the embedding is a lookup */
-    s.flops_key   = 4 * L * H * D;                                            /* q.k and P v, 2 FLOPs each */
+    /* (Z5) the embedding is a lookup */
+    s.flops_token = 2 * (V * d + L * (s.attention + hit));
+    /* q.k and P v, 2 FLOPs each */
+    s.flops_key   = 4 * L * H * D;
     s.cache_token = 2 * L * G * D;                                            /* (Z6) */
     return s;
 }
@@ -125,7 +151,8 @@ int64_t mr_config_cache(const mr_config *c, idx tokens) {
     int64_t elements = 0;
     for (idx l = 0; l < c->n_layers; l++) {
         const idx span = mr_config_span(c, l);
-        elements += (int64_t)(span > 0 && span < tokens ? span : tokens) * 2 * c->n_kv_heads * c->head_dim;
+        elements += (int64_t)(span > 0 && span < tokens ? span : tokens) * 2 * c->n_kv_heads *
+                    c->head_dim;
     }
     return elements;
 }

@@ -14,9 +14,10 @@ typedef enum {
 idx mr_capacity(double factor, idx T, idx E, idx K);
 
 /* (M4) stable sort of the T*K copies (flat index token*K + slot) by expert.
- * copy: [T*K] the sorted copies  place: [T*K] where each copy went, -1 when dropped  bin: [E+1] expert e owns copy[bin[e]..bin[e+1])
- * capacity > 0 keeps the first `capacity` copies of each expert, ranked token-major or slot-major. */
-void mr_dispatch_sort(idx *copy, idx *place, idx *bin, const int32_t *experts, idx T, idx E, idx K, idx capacity,
-                      mr_capacity_rank rank);
+ * copy: [T*K] the sorted copies  place: [T*K] where each copy went, -1 when dropped  bin: [E+1]
+ * expert e owns copy[bin[e]..bin[e+1]) capacity > 0 keeps the first `capacity` copies of each
+ * expert, ranked token-major or slot-major. */
+void mr_dispatch_sort(idx *copy, idx *place, idx *bin, const int32_t *experts, idx T, idx E, idx K,
+                      idx capacity, mr_capacity_rank rank);
 
 #endif

@@ -10,7 +10,7 @@ static void project(FN(run) *run, real *y, const real *x, const mr_matrix *W, id
     FN(linear)(y, x, W, n, run->model->config.storage, run->options.engine, run->scratch);
 }
 
-/* (F1) w2 ( silu(w1 x) * (w3 x) ) of a dense layer, every step shown */
+/* A dense layer, (F1) w2 ( silu(w1 x) * (w3 x) ), every step shown */
 static void dense(FN(run) *run, idx l) {
     const mr_ffn *w = run->model->layers[l].ffn;
     const mr_config *c = &run->model->config;
@@ -21,7 +21,7 @@ static void dense(FN(run) *run, idx l) {
     project(run, run->ffn_out, run->act, &w->w2, T);
 }
 
-/* (F1) of expert e for n rows of expert_in, into out [n,d]; rounded at the same points */
+/* One expert, (F1), for n rows of expert_in, into out [n,d]; rounded at the same points */
 static void expert(FN(run) *run, real *out, const mr_ffn *w, idx n) {
     const mr_config *c = &run->model->config;
     const idx hidden = n * c->hidden_dim;
@@ -40,7 +40,8 @@ static void grouped(FN(run) *run, const mr_layer *w) {
     const mr_config *c = &run->model->config;
     for (idx e = 0; e < c->n_experts; e++) {
         const idx start = run->bin[e], n = run->bin[e + 1] - start;
-        FN(moe_gather)(run->expert_in, run->ffn_norm, run->copy + start, n, c->n_experts_per_tok, c->dim);
+        FN(moe_gather)(run->expert_in, run->ffn_norm, run->copy + start, n, c->n_experts_per_tok,
+                       c->dim);
         expert(run, run->expert_out + start * c->dim, &w->ffn[e], n);
     }
 }
@@ -55,13 +56,15 @@ static void naive(FN(run) *run, const mr_layer *w) {
     }
 }
 
-/* (M1)-(M4) router, dispatch, experts, weighted sum                       Jiang et al. 2024, sec. 2.1; Gale et al. 2022 */
+/* (M1)-(M4) router, dispatch, experts, weighted sum
+ *                                                  Jiang et al. 2024, sec. 2.1; Gale et al. 2022 */
 static void sparse(FN(run) *run, idx l) {
     const mr_layer *w = &run->model->layers[l];
     const mr_config *c = &run->model->config;
     const idx T = run->T, E = c->n_experts, K = c->n_experts_per_tok;
     project(run, run->router_logits, run->ffn_norm, &w->gate, T);             KEEP(router_logits);
-    FN(router)(run->router_experts, run->router_weights, run->router_logits, T, E, K, c->router_order);
+    FN(router)(run->router_experts, run->router_weights, run->router_logits, T, E, K,
+               c->router_order);
     FN(show)(run, FN(T_router_experts), l, -1, T, run->router_experts);
     if (!c->router_weights_wide) FN(round_all)(run->router_weights, T * K, c->storage);
     FN(show)(run, FN(T_router_weights), l, -1, T, run->router_weights);
@@ -70,9 +73,10 @@ static void sparse(FN(run) *run, idx l) {
     if (run->options.dispatch == MR_DISPATCH_GROUPED) grouped(run, w);
     else                                              naive(run, w);
     for (idx e = 0; e < E; e++)
-        FN(show)(run, FN(T_expert_out), l, e, run->bin[e + 1] - run->bin[e], run->expert_out + run->bin[e] * c->dim);
-    FN(moe_combine)(run->ffn_out, run->expert_out, run->place, run->router_experts, run->router_weights, T, K, c->dim,
-                    c->expert_order, c->storage);
+        FN(show)(run, FN(T_expert_out), l, e, run->bin[e + 1] - run->bin[e],
+                 run->expert_out + run->bin[e] * c->dim);
+    FN(moe_combine)(run->ffn_out, run->expert_out, run->place, run->router_experts,
+                    run->router_weights, T, K, c->dim, c->expert_order, c->storage);
 }
 
 void FN(ffn)(FN(run) *run, idx l) {

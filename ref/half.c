@@ -1,4 +1,5 @@
-/* bf16 and IEEE half as bit patterns: both are "sign, exponent, fraction" with other widths, so one pair of functions serves. */
+/* bf16 and IEEE half as bit patterns: both are "sign, exponent, fraction" with other widths, so
+ * one pair of functions serves. */
 #include "ref/half.h"
 
 #include <math.h>
@@ -11,12 +12,14 @@ static double widen(uint16_t bits, int fraction, int bias) {
     const int mantissa = bits & ((1 << fraction) - 1);
     double magnitude;
     if (exponent == top)   magnitude = mantissa ? (double)NAN : (double)INFINITY;
-    else if (exponent > 0) magnitude = ldexp(mantissa + (1 << fraction), exponent - bias - fraction);
+    else if (exponent > 0)
+        magnitude = ldexp(mantissa + (1 << fraction), exponent - bias - fraction);
     else                   magnitude = ldexp(mantissa, 1 - bias - fraction);
     return (bits & 0x8000) ? -magnitude : magnitude;
 }
 
-/* Nearest pattern, ties to even. Scaling by a power of two and rint are exact, so there is one rounding. */
+/* Nearest pattern, ties to even. Scaling by a power of two and rint are exact, so there is one
+ * rounding. */
 static uint16_t narrow(double x, int fraction, int bias) {
     const uint16_t sign = signbit(x) ? 0x8000 : 0;
     const int top = (1 << (15 - fraction)) - 1;
@@ -24,7 +27,8 @@ static uint16_t narrow(double x, int fraction, int bias) {
     if (x == 0) return sign;
     if (isinf(x)) return (uint16_t)(sign | (top << fraction));
     int exponent = ilogb(x);
-    if (exponent < 1 - bias) exponent = 1 - bias;               /* subnormals share the least exponent */
+    /* subnormals share the least exponent */
+    if (exponent < 1 - bias) exponent = 1 - bias;
     const double units = rint(ldexp(fabs(x), fraction - exponent));
     /* A carry out of the fraction raises the exponent by itself; subnormals have no hidden one. */
     const double pattern = units + ldexp(exponent + bias - 1, fraction);
@@ -40,7 +44,8 @@ uint16_t mr_double_to_bf16(double x) { return narrow(x, 7, 127); }
 
 uint16_t mr_double_to_half(double x) { return narrow(x, 10, 15); }
 
-/* bf16 in its normal range keeps the top 7 of double's 52 fraction bits: round there on the bit pattern. */
+/* bf16 in its normal range keeps the top 7 of double's 52 fraction bits: round there on the bit
+ * pattern. */
 static double round_bf16(double x) {
     const double least = 0x1p-126, most = 0x1.fep127;          /* normal numbers of bf16 */
     if (!(fabs(x) >= least && fabs(x) <= most)) return mr_bf16_to_double(mr_double_to_bf16(x));

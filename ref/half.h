@@ -1,4 +1,5 @@
-/* The two 16-bit storage types, bf16 and IEEE half: exact widening, rounding to nearest even straight from double. */
+/* The two 16-bit storage types, bf16 and IEEE half: exact widening, rounding to nearest even
+ * straight from double. */
 #ifndef MR_REF_HALF_H
 #define MR_REF_HALF_H
 
@@ -8,10 +9,12 @@
 
 double   mr_bf16_to_double(uint16_t bits);
 double   mr_half_to_double(uint16_t bits);
-uint16_t mr_double_to_bf16(double x);   /* NaN stays NaN, overflow becomes infinity, subnormals are kept */
+/* NaN stays NaN, overflow becomes infinity, subnormals are kept */
+uint16_t mr_double_to_bf16(double x);
 uint16_t mr_double_to_half(double x);
 
-/* rd(x) of the storage emulation: x rounded to what the storage type can hold; x itself for MR_STORE_WIDE. */
+/* rd(x) of the storage emulation: x rounded to what the storage type can hold; x itself for
+ * MR_STORE_WIDE. */
 double mr_round(double x, mr_storage storage);
 
 #endif

@@ -4,6 +4,9 @@
 
 #include <string.h>
 
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 #ifdef MR_BLAS
 #include <cblas.h>
 #if MR_BITS == 64
@@ -17,7 +20,7 @@
 #define BLOCK 512     /* elements of a row widened at a time; a multiple of LANES */
 #define TILE 8        /* tokens that share one widened block */
 
-/* ---- reading weights ------------------------------------------------------------------------------------------ */
+/* ---- reading weights ------------------------------------------------------------------------- */
 
 static double element(const mr_matrix *W, idx offset) {
     uint16_t half;
@@ -35,7 +38,8 @@ static double element(const mr_matrix *W, idx offset) {
 static bool dtype_is_real(mr_dtype dtype) { return dtype == (MR_BITS == 64 ? MR_F64 : MR_F32); }
 
 static bool needs_rounding(const mr_matrix *W, mr_storage storage) {
-    return (storage == MR_STORE_BF16 && W->dtype != MR_BF16) || (storage == MR_STORE_F16 && W->dtype != MR_F16);
+    return (storage == MR_STORE_BF16 && W->dtype != MR_BF16) ||
+           (storage == MR_STORE_F16 && W->dtype != MR_F16);
 }
 
 static void widen_bf16(real *out, const unsigned char *at, idx n) {
@@ -60,7 +64,7 @@ void FN(widen)(real *out, const mr_matrix *W, idx r, idx start, idx n, mr_storag
         for (idx i = 0; i < n; i++) out[i] = (real)mr_round(out[i], storage);
 }
 
-/* ---- plain engine --------------------------------------------------------------------------------------------- */
+/* ---- plain engine ---------------------------------------------------------------------------- */
 
 /* lane[l] += sum of a[i] b[i] over i = l (mod LANES): any vector width gives the same bits. */
 static void add_products(acc lane[LANES], const real *a, const real *b, idx n) {
@@ -76,7 +80,8 @@ static acc sum_lanes(acc lane[LANES]) {
     return lane[0];
 }
 
-/* (L2) sum_i a[i] b[i] = tree over l of ( sum over i = l (mod 16) of a[i] b[i] ), ascending i within a lane */
+/* (L2) sum_i a[i] b[i] = tree over l of ( sum over i = l (mod 16) of a[i] b[i] ), ascending i
+ * within a lane */
 acc FN(dot)(const real *a, const real *b, idx n) {
     acc lane[LANES] = {0};
     add_products(lane, a, b, n);
@@ -84,7 +89,8 @@ acc FN(dot)(const real *a, const real *b, idx n) {
 }
 
 /* y[t,o] for TILE tokens and one output o: the row is widened once for all of them. */
-static void plain_tile(real *y, const real *x, const mr_matrix *W, idx o, idx tokens, mr_storage storage) {
+static void plain_tile(real *y, const real *x, const mr_matrix *W, idx o, idx tokens,
+                       mr_storage storage) {
     acc lane[TILE][LANES] = {{0}};
     for (idx start = 0; start < W->cols; start += BLOCK) {
         const idx n = W->cols - start < BLOCK ? W->cols - start : BLOCK;
@@ -99,29 +105,34 @@ static void plain(real *y, const real *x, const mr_matrix *W, idx T, mr_storage 
     PARALLEL_FOR(W->rows * W->cols * T)
     for (idx o = 0; o < W->rows; o++)
         for (idx t = 0; t < T; t += TILE)
-            plain_tile(y + t * W->rows, x + t * W->cols, W, o, T - t < TILE ? T - t : TILE, storage);
+            plain_tile(y + t * W->rows, x + t * W->cols, W, o, T - t < TILE ? T - t : TILE,
+                       storage);
 }
 
-/* ---- BLAS engine ---------------------------------------------------------------------------------------------- */
+/* ---- BLAS engine ----------------------------------------------------------------------------- */
 
 #ifdef MR_BLAS
-static void blas(real *y, const real *x, const mr_matrix *W, idx T, mr_storage storage, real *scratch) {
-    const bool direct = dtype_is_real(W->dtype) && W->col_stride == 1 && !needs_rounding(W, storage) &&
-                        (uintptr_t)W->data % sizeof(real) == 0;
+static void blas(real *y, const real *x, const mr_matrix *W, idx T, mr_storage storage,
+                 real *scratch) {
+    const bool direct = dtype_is_real(W->dtype) && W->col_stride == 1 && W->row_stride >= W->cols &&
+                        !needs_rounding(W, storage) && (uintptr_t)W->data % sizeof(real) == 0;
     const idx step = direct ? W->rows : MR_LINEAR_ROWS;
     for (idx o = 0; o < W->rows; o += step) {
         const idx rows = W->rows - o < step ? W->rows - o : step;
         for (idx r = 0; r < rows && !direct; r++)
             FN(widen)(scratch + r * W->cols, W, o + r, 0, W->cols, storage);
-        gemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)T, (int)rows, (int)W->cols, 1, x, (int)W->cols,
-             direct ? W->data : scratch, (int)(direct ? W->row_stride : W->cols), 0, y + o, (int)W->rows);
+        gemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)T, (int)rows, (int)W->cols, 1, x,
+             (int)W->cols, direct ? W->data : scratch, (int)(direct ? W->row_stride : W->cols), 0,
+             y + o, (int)W->rows);
     }
 }
 #endif
 
-/* (L1) y[t,o] = sum_i W[o,i] x[t,i], no bias anywhere in the family                 mistral-src one_file_ref.py, nn.Linear
+/* (L1) y[t,o] = sum_i W[o,i] x[t,i], no bias anywhere in the family
+ *                                                            mistral-src one_file_ref.py, nn.Linear
  * y: [T,rows]  x: [T,cols]  W: [rows,cols] in the file's own type, widened as it is read */
-void FN(linear)(real *y, const real *x, const mr_matrix *W, idx T, mr_storage storage, mr_engine engine, real *scratch) {
+void FN(linear)(real *y, const real *x, const mr_matrix *W, idx T, mr_storage storage,
+                mr_engine engine, real *scratch) {
 #ifdef MR_BLAS
     if (engine == MR_BLAS_ENGINE) {
         if (T > 0) blas(y, x, W, T, storage, scratch);
@@ -132,3 +143,15 @@ void FN(linear)(real *y, const real *x, const mr_matrix *W, idx T, mr_storage st
 #endif
     plain(y, x, W, T, storage);
 }
+
+#if MR_BITS == 64   /* one of the two builds has it */
+void mr_set_threads(int n) {
+#ifdef _OPENMP
+    omp_set_num_threads(n);
+#endif
+#ifdef MR_BLAS
+    openblas_set_num_threads(n);
+#endif
+    (void)n;
+}
+#endif

@@ -4,7 +4,8 @@
 
 #include <math.h>
 
-/* (X1) log p(target) = z_target - log sum_v exp(z_v), in double, the largest logit subtracted first       logits: [V] */
+/* (X1) log p(target) = z_target - log sum_v exp(z_v), in double, the largest logit subtracted first
+ *                                                                                    logits: [V] */
 double FN(log_probability)(const real *logits, idx V, int32_t target) {
     double top = (double)logits[0], sum = 0;
     for (idx v = 1; v < V; v++) top = (double)logits[v] > top ? (double)logits[v] : top;
@@ -12,7 +13,8 @@ double FN(log_probability)(const real *logits, idx V, int32_t target) {
     return (double)logits[target] - top - log(sum);
 }
 
-/* (X2) L = -1/N sum over scored rows of log p(target)      logits: [T,V]  targets: [T], negative: not scored; N = 0 gives 0 */
+/* (X2) L = -1/N sum over scored rows of log p(target)
+ *                               logits: [T,V]  targets: [T], negative: not scored; N = 0 gives 0 */
 double FN(cross_entropy)(const real *logits, const int32_t *targets, idx T, idx V) {
     double sum = 0;
     idx scored = 0;

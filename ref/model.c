@@ -6,27 +6,36 @@
 
 #include "ref/mask.h"
 
-/* ---- one call ------------------------------------------------------------------------------------------------- */
+/* ---- one call -------------------------------------------------------------------------------- */
 
 /* Proves everything the equations rely on, before anything is changed. */
-static mr_status check_call(const FN(run) *run, const int32_t *tokens, const idx *length, mr_err *err) {
+static mr_status check_call(const FN(run) *run, const int32_t *tokens, const idx *length,
+                            mr_err *err) {
     const mr_config *c = &run->model->config;
     idx T = 0;
     for (idx b = 0; b < run->options.n_seqs; b++) {
         const idx seen = run->face.seen[b];
         if (length[b] < 0 || length[b] > run->capacity[b] - seen)
-            return mr_fail(err, MR_BAD, "sequence %td: %td tokens after %td exceed its capacity of %td positions; "
-                           "open the run with more", b, length[b], seen, run->capacity[b]);
+            return mr_fail(
+                err, MR_BAD,
+                "sequence %td: %td tokens after %td exceed its capacity of %td positions; "
+                "open the run with more",
+                b, length[b], seen, run->capacity[b]);
         if (c->window_rule == MR_WINDOW_LONGFORMER && c->n_windows > 0 && seen > 0 && length[b] > 0)
-            return mr_fail(err, MR_BAD, "sequence %td: the longformer rule looks ahead, so a sequence must come in one call; "
-                           "drop --chunk or use another window rule", b);
+            return mr_fail(err, MR_BAD,
+                           "sequence %td: the longformer rule looks ahead, so a sequence must come "
+                           "in one call; "
+                           "drop --chunk or use another window rule",
+                           b);
         T += length[b];
     }
     if (T > run->options.max_tokens)
-        return mr_fail(err, MR_BAD, "%td tokens in one call exceed max_tokens %td", T, run->options.max_tokens);
+        return mr_fail(err, MR_BAD, "%td tokens in one call exceed max_tokens %td", T,
+                       run->options.max_tokens);
     for (idx t = 0; t < T; t++)
         if (tokens[t] < 0 || tokens[t] >= c->vocab_size)
-            return mr_fail(err, MR_BAD, "token %td: id %ld is outside the vocabulary, expected 0 to %td", t,
+            return mr_fail(err, MR_BAD,
+                           "token %td: id %ld is outside the vocabulary, expected 0 to %td", t,
                            (long)tokens[t], c->vocab_size - 1);
     return MR_OK;
 }
@@ -35,7 +44,8 @@ static void place_tokens(FN(run) *run, const idx *length) {
     run->T = 0;
     for (idx b = 0; b < run->options.n_seqs; b++) {
         run->length[b] = length[b];
-        for (idx a = 0; a < length[b]; a++) run->position[run->T++] = run->first[b] + run->face.seen[b] + a;
+        for (idx a = 0; a < length[b]; a++)
+            run->position[run->T++] = run->first[b] + run->face.seen[b] + a;
     }
 }
 
@@ -46,8 +56,8 @@ static void show_masks(FN(run) *run) {
     for (idx l = 0; l < n; l++) {
         const idx name = n > 1 ? l : -1;
         if (!FN(wanted)(run, FN(T_mask), name, -1, run->T)) continue;
-        mr_mask_fill(run->mask, c->window_rule, mr_config_window(c, l), run->options.n_seqs, run->length, run->face.seen,
-                     run->column, run->columns);
+        mr_mask_fill(run->mask, c->window_rule, mr_config_window(c, l), run->options.n_seqs,
+                     run->length, run->face.seen, run->column, run->columns);
         FN(show)(run, FN(T_mask), name, -1, run->T, run->mask);
     }
 }
@@ -61,15 +71,18 @@ static void head(FN(run) *run) {
         rows = 0;
         for (idx b = 0, t = 0; b < run->options.n_seqs; b++) {
             t += run->length[b];
-            if (run->length[b] > 0) memmove(run->norm + rows++ * d, run->norm + (t - 1) * d, (size_t)d * sizeof(real));
+            if (run->length[b] > 0)
+                memmove(run->norm + rows++ * d, run->norm + (t - 1) * d, (size_t)d * sizeof(real));
         }
     }
-    FN(linear)(run->logits, run->norm, &m->output, rows, m->config.storage, run->options.engine, run->scratch);
+    FN(linear)(run->logits, run->norm, &m->output, rows, m->config.storage, run->options.engine,
+               run->scratch);
     FN(keep)(run, FN(T_logits), -1, rows, run->logits);
     run->face.rows = rows;
 }
 
-/* (B3) h = E[token]; L times (B1), (B2); logits = output RMSNorm(h)       mistral-src one_file_ref.py, Transformer.forward */
+/* (B3) h = E[token]; L times (B1), (B2); logits = output RMSNorm(h)
+ *                                               mistral-src one_file_ref.py, Transformer.forward */
 static mr_status forward(mr_run *face, const int32_t *tokens, const idx *length, mr_err *err) {
     FN(run) *run = (FN(run) *)face;
     const mr_model *m = run->model;
@@ -77,7 +90,8 @@ static mr_status forward(mr_run *face, const int32_t *tokens, const idx *length,
     if (check_call(run, tokens, length, err)) return MR_BAD;
     place_tokens(run, length);
     show_masks(run);
-    FN(rope_table)(run->cos_, run->sin_, run->position, run->T, c->head_dim, c->rope_theta, c->rope_angles);
+    FN(rope_table)(run->cos_, run->sin_, run->position, run->T, c->head_dim, c->rope_theta,
+                   c->rope_angles);
     FN(embedding)(run->tok_embeddings, tokens, &m->tok_embeddings, run->T, c->storage);
     FN(keep)(run, FN(T_tok_embeddings), -1, run->T, run->tok_embeddings);
     for (idx l = 0; l < c->n_layers; l++) FN(block)(run, l, l == 0 ? run->tok_embeddings : run->h);
@@ -88,7 +102,7 @@ static mr_status forward(mr_run *face, const int32_t *tokens, const idx *length,
     return MR_OK;
 }
 
-/* ---- results -------------------------------------------------------------------------------------------------- */
+/* ---- results --------------------------------------------------------------------------------- */
 
 static const real *row_of(const mr_run *face, idx row) {
     const FN(run) *run = (const FN(run) *)face;
@@ -101,25 +115,29 @@ static void logits(const mr_run *face, idx row, double *out) {
 }
 
 static double log_probability(const mr_run *face, idx row, int32_t target) {
-    return FN(log_probability)(row_of(face, row), ((const FN(run) *)face)->model->config.vocab_size, target);
+    return FN(log_probability)(row_of(face, row), ((const FN(run) *)face)->model->config.vocab_size,
+                               target);
 }
 
 static double cross_entropy(const mr_run *face, const int32_t *targets) {
-    return FN(cross_entropy)(row_of(face, 0), targets, face->rows, ((const FN(run) *)face)->model->config.vocab_size);
+    return FN(cross_entropy)(row_of(face, 0), targets, face->rows,
+                             ((const FN(run) *)face)->model->config.vocab_size);
 }
 
 int64_t FN(slot_origin)(const FN(run) *run, idx l, idx b) {
     return mr_config_span(&run->model->config, l) > 0 ? run->first[b] : 0;
 }
 
-/* Absolute position held by every slot of the rings of layer l, -1 while empty, into pos [n_seqs*slots]. */
+/* Absolute position held by every slot of the rings of layer l, -1 while empty, into pos
+ * [n_seqs*slots]. */
 static void cache_positions(const FN(run) *run, idx l, int32_t *pos) {
     const idx slots = run->slots[l];
     for (idx b = 0; b < run->options.n_seqs; b++) {
         const idx seen = run->face.seen[b];
         for (idx s = 0; s < slots; s++) pos[b * slots + s] = -1;
         for (idx p = seen > slots ? seen - slots : 0; p < seen; p++)
-            pos[b * slots + (idx)((FN(slot_origin)(run, l, b) + p) % slots)] = (int32_t)(run->first[b] + p);
+            pos[b * slots + (idx)((FN(slot_origin)(run, l, b) + p) % slots)] =
+                (int32_t)(run->first[b] + p);
     }
 }
 
@@ -133,7 +151,7 @@ static void show_cache(mr_run *face) {
     }
 }
 
-/* ---- opening -------------------------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static void reset(mr_run *face, idx b, int64_t first) {
     face->seen[b] = 0;

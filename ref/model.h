@@ -1,12 +1,14 @@
-/* The parameters of a model as views into memory that somebody else owns (usually a mapped file). */
+/* The parameters of a model as views into memory that somebody else owns (usually a mapped
+ * file). */
 #ifndef MR_REF_MODEL_H
 #define MR_REF_MODEL_H
 
 #include "ref/base.h"
 #include "ref/config.h"
 
-/* W[rows][cols] as the equation y = W x sees it; element (r,c) is data[r*row_stride + c*col_stride] in `dtype`,
- * which is one of F64, F32, F16, BF16. `data` may be unaligned. Vectors have one row. Strides are in elements:
+/* W[rows][cols] as the equation y = W x sees it; element (r,c) is data[r*row_stride +
+ * c*col_stride] in `dtype`, which is one of F64, F32, F16, BF16. `data` may be unaligned. Vectors
+ * have one row. Strides are in elements:
  * a transposed or fused file layout is a view, never a copy. */
 typedef struct {
     const void *data;
@@ -27,7 +29,8 @@ typedef struct {
 
 typedef struct {
     mr_config      config;
-    mr_rope_layout qk_rows;   /* row order of wq and wk as stored: native files interleaved, Hugging Face half-split */
+    /* row order of wq and wk as stored: native files interleaved, Hugging Face half-split */
+    mr_rope_layout qk_rows;
     mr_matrix      tok_embeddings, norm, output;
     mr_layer      *layers;    /* [L] */
 } mr_model;

@@ -24,10 +24,12 @@ static void gate_paper(real *weights, const int32_t *experts, const real *logits
     const acc top = (acc)rank_value(logits[experts[0]]);
     acc sum = 0;
     for (idx k = 0; k < K; k++) sum += exp((acc)rank_value(logits[experts[k]]) - top);
-    for (idx k = 0; k < K; k++) weights[k] = (real)(exp((acc)rank_value(logits[experts[k]]) - top) / sum);
+    for (idx k = 0; k < K; k++)
+        weights[k] = (real)(exp((acc)rank_value(logits[experts[k]]) - top) / sum);
 }
 
-/* softmax over all E, rounded to real as Hugging Face's float tensor is, then divided by the sum of the chosen K */
+/* softmax over all E, rounded to real as Hugging Face's float tensor is, then divided by the sum
+ * of the chosen K */
 static void gate_hf(real *weights, const int32_t *experts, const real *logits, idx E, idx K) {
     const acc top = (acc)rank_value(logits[experts[0]]);
     acc all = 0, chosen = 0;
@@ -39,40 +41,50 @@ static void gate_hf(real *weights, const int32_t *experts, const real *logits, i
     for (idx k = 0; k < K; k++) weights[k] = (real)((acc)weights[k] / (acc)(real)chosen);
 }
 
-/* (M1) S = the K largest of z = Wg x,  g_e = exp(z_e) / sum_{S} exp(z)                 Jiang et al. 2024, sec. 2.1
+/* (M1) S = the K largest of z = Wg x,  g_e = exp(z_e) / sum_{S} exp(z)
+ *                                                                       Jiang et al. 2024, sec. 2.1
  * experts,weights: [T,K], larger logit first, ties to the lower expert  logits: [T,E]
  * MR_SOFTMAX_TOPK forms the same numbers in Hugging Face's order; only rounding differs. */
-void FN(router)(int32_t *experts, real *weights, const real *logits, idx T, idx E, idx K, mr_router_order order) {
+void FN(router)(int32_t *experts, real *weights, const real *logits, idx T, idx E, idx K,
+                mr_router_order order) {
     for (idx t = 0; t < T; t++) {
         top_k(experts + t * K, logits + t * E, E, K);
-        if (order == MR_TOPK_SOFTMAX) gate_paper(weights + t * K, experts + t * K, logits + t * E, K);
-        else                          gate_hf(weights + t * K, experts + t * K, logits + t * E, E, K);
+        if (order == MR_TOPK_SOFTMAX)
+            gate_paper(weights + t * K, experts + t * K, logits + t * E, K);
+        else gate_hf(weights + t * K, experts + t * K, logits + t * E, E, K);
     }
 }
 
-/* (M2) y[c] = x[ token of copy c ]       y: [n,d]  x: [T,d]  copy: [n], flat index token*K + slot */
+/* (M2) y[c] = x[ token of copy c ]
+ *                                       y: [n,d]  x: [T,d]  copy: [n], flat index token*K + slot */
 void FN(moe_gather)(real *y, const real *x, const idx *copy, idx n, idx K, idx d) {
     for (idx c = 0; c < n; c++)
         for (idx i = 0; i < d; i++) y[c * d + i] = x[copy[c] / K * d + i];
 }
 
-/* The slot that is summed after `last`: the next larger expert id, or simply the next slot; -1 at the end. */
+/* The slot that is summed after `last`: the next larger expert id, or simply the next slot; -1 at
+ * the end. */
 static idx next_slot(const int32_t *experts, idx K, idx last, mr_expert_order order) {
     if (order == MR_EXPERTS_SLOTS) return last + 1 < K ? last + 1 : -1;
     idx best = -1;
     for (idx k = 0; k < K; k++)
-        if ((last < 0 || experts[k] > experts[last]) && (best < 0 || experts[k] < experts[best])) best = k;
+        if ((last < 0 || experts[k] > experts[last]) && (best < 0 || experts[k] < experts[best]))
+            best = k;
     return best;
 }
 
-/* (M3) y[t] = sum_{e in S} g_e FFN_e(x[t])               Jiang et al. 2024, sec. 2.1; mistral-src moe.py MoeLayer.forward
+/* (M3) y[t] = sum_{e in S} g_e FFN_e(x[t])
+ *                                  Jiang et al. 2024, sec. 2.1; mistral-src moe.py MoeLayer.forward
  * y: [T,d]  out: [copies,d]  place: [T,K] row of `out`, -1 when a capacity limit dropped the copy
- * order: y = rd(y + rd(g_e out_e)), experts ascending by default: for K >= 3 the order is part of the equation. */
-void FN(moe_combine)(real *y, const real *out, const idx *place, const int32_t *experts, const real *weights, idx T, idx K,
-                     idx d, mr_expert_order order, mr_storage storage) {
+ * order: y = rd(y + rd(g_e out_e)), experts ascending by default: for K >= 3 the order is part of
+ * the equation. */
+void FN(moe_combine)(real *y, const real *out, const idx *place, const int32_t *experts,
+                     const real *weights, idx T, idx K, idx d, mr_expert_order order,
+                     mr_storage storage) {
     for (idx t = 0; t < T; t++) {
         for (idx i = 0; i < d; i++) y[t * d + i] = 0;
-        for (idx k = next_slot(experts + t * K, K, -1, order); k >= 0; k = next_slot(experts + t * K, K, k, order)) {
+        for (idx k = next_slot(experts + t * K, K, -1, order); k >= 0;
+             k = next_slot(experts + t * K, K, k, order)) {
             if (place[t * K + k] < 0) continue;
             const real g = weights[t * K + k], *row = out + place[t * K + k] * d;
             for (idx i = 0; i < d; i++) {

@@ -1,4 +1,5 @@
-/* Everything public of ref/: the run, and every equation in both precisions (mr_rmsnorm_f32, mr_rmsnorm_f64, ...). */
+/* Everything public of ref/: the run, and every equation in both precisions (mr_rmsnorm_f32,
+ * mr_rmsnorm_f64, ...). */
 #ifndef MR_REF_MR_H
 #define MR_REF_MR_H
 

@@ -1,4 +1,5 @@
-/* What the equation files share besides their public prototypes. Include after ref/real.h; nobody outside ref/ does. */
+/* What the equation files share besides their public prototypes. Include after ref/real.h; nobody
+ * outside ref/ does. */
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -7,7 +8,8 @@
 #include "ref/run.h"
 #include "ref/ops.h"
 
-/* Elements W[r, start .. start+n) as `real`, rounded to the storage type when the file's type is wider (linear.c). */
+/* Elements W[r, start .. start+n) as `real`, rounded to the storage type when the file's type is
+ * wider (linear.c). */
 void FN(widen)(real *out, const mr_matrix *W, idx r, idx start, idx n, mr_storage storage);
 
 /* sum_i a[i] b[i] in the order of (L2): 16 partial sums in double, then a tree (linear.c). */

@@ -1,4 +1,5 @@
-/* The precision switch: every equation file is compiled twice, with MR_BITS 32 and 64, into one archive.
+/* The precision switch: every equation file is compiled twice, with MR_BITS 32 and 64, into one
+ * archive.
  * `real` is the type of activations, `acc` the type sums are formed in, FN(name) the exported name.
  * No include guard on purpose: mr.h includes it once per precision. */
 #undef real
@@ -26,11 +27,13 @@
 #error "float must be evaluated as float (FLT_EVAL_METHOD 0); on 32-bit x86 use -msse2 -mfpmath=sse"
 #endif
 
-/* Products of two floats are exact in double: a float dot product has one rounding per addition, all in double. */
+/* Products of two floats are exact in double: a float dot product has one rounding per addition,
+ * all in double. */
 typedef double acc;
 
-/* Threads share out independent outputs, never a sum, so their number cannot change a bit. `cost` is a rough count of
- * operations: below some ten thousand, starting threads costs more than it saves. */
+/* Threads share out independent outputs, never a sum, so their number cannot change a bit. `cost`
+ * is a rough count of operations: below some ten thousand, starting threads costs more than it
+ * saves. */
 #ifdef _OPENMP
 #define MR_PRAGMA(text) _Pragma(#text)
 #define PARALLEL_FOR(cost) MR_PRAGMA(omp parallel for schedule(static) if ((cost) > 50000))

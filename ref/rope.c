@@ -1,23 +1,27 @@
-/* Rotary position embedding: each pair of a head's channels turns by an angle proportional to the token's position. */
+/* Rotary position embedding: each pair of a head's channels turns by an angle proportional to the
+ * token's position. */
 #include "ref/real.h"
 #include "ref/mr_internal.h"
 
 #include <math.h>
 #include <string.h>
 
-/* Inverse frequency of pair i: theta^(-2i/D). MR_ANGLES_F32 follows PyTorch: the exponent, the power and its reciprocal
- * are each rounded to float. */
+/* Inverse frequency of pair i: theta^(-2i/D). MR_ANGLES_F32 follows PyTorch: the exponent, the
+ * power and its reciprocal are each rounded to float. */
 static double frequency(idx i, idx D, double theta, mr_rope_angles angles) {
     if (angles == MR_ANGLES_EXACT) return pow(theta, -2.0 * (double)i / (double)D);
     const float exponent = (float)(2 * i) / (float)D;
     return (double)(1.0F / (float)pow(theta, (double)exponent));
 }
 
-/* (R2) angle = position * theta^(-2i/D)                            Su et al. 2021, Eq. 15; transformers MistralRotaryEmbedding
- * cos_,sin_: [T,D/2]  position: any, also beyond 2^24 (then float angles lose whole turns, as PyTorch's do)
- * MR_ANGLES_F32: the angle is one float product, its cosine is rounded to float; a difference of 1 ulp in the frequency is
- * 0.008 rad at position 131071, so which of the two is used belongs into every golden file. */
-void FN(rope_table)(real *cos_, real *sin_, const int64_t *position, idx T, idx D, double theta, mr_rope_angles angles) {
+/* (R2) angle = position * theta^(-2i/D)
+ *                                       Su et al. 2021, Eq. 15; transformers MistralRotaryEmbedding
+ * cos_,sin_: [T,D/2]  position: any, also beyond 2^24 (then float angles lose whole turns, as
+ * PyTorch's do) MR_ANGLES_F32: the angle is one float product, its cosine is rounded to float; a
+ * difference of 1 ulp in the frequency is 0.008 rad at position 131071, so which of the two is
+ * used belongs into every golden file. */
+void FN(rope_table)(real *cos_, real *sin_, const int64_t *position, idx T, idx D, double theta,
+                    mr_rope_angles angles) {
     for (idx i = 0; i < D / 2; i++) {
         const double f = frequency(i, D, theta, angles);
         for (idx t = 0; t < T; t++) {
@@ -39,11 +43,14 @@ static idx channel(idx i, idx half, idx D, mr_rope_layout layout) {
     return layout == MR_INTERLEAVED ? 2 * i + half : i + half * (D / 2);
 }
 
-/* (R1) y_a = x_a cos - x_b sin,  y_b = x_b cos + x_a sin  for the pair (a,b)              Su et al. 2021, Eq. 34
- * y,x: [T,heads,D]  cos_,sin_: [T,D/2]  pairs (2i,2i+1) interleaved, (i,i+D/2) half-split. y may be x.
- * Under 16-bit storage the hf convention rounds cos, sin and both products; native rounds the result only (keep). */
-void FN(rope)(real *y, const real *x, const real *cos_, const real *sin_, idx T, idx heads, idx D, mr_rope_layout layout,
-              mr_storage storage, mr_convention convention) {
+/* (R1) y_a = x_a cos - x_b sin,  y_b = x_b cos + x_a sin  for the pair (a,b)
+ *                                                                            Su et al. 2021, Eq. 34
+ * y,x: [T,heads,D]  cos_,sin_: [T,D/2]  pairs (2i,2i+1) interleaved, (i,i+D/2) half-split. y may
+ * be x.
+ * Under 16-bit storage the hf convention rounds cos, sin and both products; native rounds the
+ * result only (keep). */
+void FN(rope)(real *y, const real *x, const real *cos_, const real *sin_, idx T, idx heads, idx D,
+              mr_rope_layout layout, mr_storage storage, mr_convention convention) {
     const mr_storage inner = convention == MR_HF ? storage : MR_STORE_WIDE;
     for (idx t = 0; t < T; t++)
         for (idx i = 0; i < D / 2; i++) {
@@ -61,8 +68,8 @@ void FN(rope)(real *y, const real *x, const real *cos_, const real *sin_, idx T,
 }
 
 /* (R3) out[channel(i, half, to)] = in[channel(i, half, from)] for every head
- * Hugging Face stores the rows of wq and wk half-split; un-permuting the projected vector instead of the mapped weights
- * gives the same numbers without a copy of the checkpoint. */
+ * Hugging Face stores the rows of wq and wk half-split; un-permuting the projected vector instead
+ * of the mapped weights gives the same numbers without a copy of the checkpoint. */
 void FN(rope_relayout)(real *x, idx T, idx heads, idx D, mr_rope_layout from, mr_rope_layout to) {
     real old[MR_MAX_HEAD_DIM];
     if (from == to) return;
@@ -70,6 +77,7 @@ void FN(rope_relayout)(real *x, idx T, idx heads, idx D, mr_rope_layout from, mr
         real *row = x + head * D;
         memcpy(old, row, (size_t)D * sizeof *old);
         for (idx i = 0; i < D / 2; i++)
-            for (idx half = 0; half < 2; half++) row[channel(i, half, D, to)] = old[channel(i, half, D, from)];
+            for (idx half = 0; half < 2; half++)
+                row[channel(i, half, D, to)] = old[channel(i, half, D, from)];
     }
 }

@@ -20,18 +20,23 @@ bool mr_engine_built(mr_engine engine) {
 }
 
 idx mr_run_size(const mr_model *model, const mr_run_options *options) {
-    return options->precision == MR_F64_RUN ? mr_run_size_f64(model, options) : mr_run_size_f32(model, options);
+    return options->precision == MR_F64_RUN ? mr_run_size_f64(model, options)
+                                            : mr_run_size_f32(model, options);
 }
 
-mr_status mr_run_init(const mr_model *model, const mr_run_options *o, void *memory, mr_run **out, mr_err *err) {
+mr_status mr_run_init(const mr_model *model, const mr_run_options *o, void *memory, mr_run **out,
+                      mr_err *err) {
     if (!mr_engine_built(o->engine))
-        return mr_fail(err, MR_USAGE, "this build has no BLAS engine; use --engine plain or build with BLAS=1");
+        return mr_fail(err, MR_USAGE,
+                       "this build has no BLAS engine; use --engine plain or build with BLAS=1");
     memset(memory, 0, (size_t)mr_run_size(model, o));
-    *out = o->precision == MR_F64_RUN ? mr_run_init_f64(model, o, memory) : mr_run_init_f32(model, o, memory);
+    *out = o->precision == MR_F64_RUN ? mr_run_init_f64(model, o, memory)
+                                      : mr_run_init_f32(model, o, memory);
     return MR_OK;
 }
 
-mr_status mr_run_open(const mr_model *model, const mr_run_options *options, mr_run **out, mr_err *err) {
+mr_status mr_run_open(const mr_model *model, const mr_run_options *options, mr_run **out,
+                      mr_err *err) {
     const idx bytes = mr_run_size(model, options);
     void *memory = mr_alloc(bytes, 1, err);
     *out = NULL;
@@ -61,7 +66,9 @@ double mr_run_log_probability(const mr_run *run, idx row, int32_t target) {
     return run->log_probability(run, row, target);
 }
 
-double mr_run_cross_entropy(const mr_run *run, const int32_t *targets) { return run->cross_entropy(run, targets); }
+double mr_run_cross_entropy(const mr_run *run, const int32_t *targets) {
+    return run->cross_entropy(run, targets);
+}
 
 void mr_run_show_cache(mr_run *run) { run->show_cache(run); }
 

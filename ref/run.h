@@ -1,18 +1,22 @@
-/* A run: one model, some sequences, their caches, and the activations of one call. Any number of runs can live side by side. */
+/* A run: one model, some sequences, their caches, and the activations of one call. Any number of
+ * runs can live side by side. */
 #ifndef MR_REF_RUN_H
 #define MR_REF_RUN_H
 
 #include "ref/dispatch.h"
 #include "ref/model.h"
 
-typedef enum { MR_F32_RUN, MR_F64_RUN } mr_precision;           /* which of the two builds of the equations */
-typedef enum { MR_PLAIN_ENGINE, MR_BLAS_ENGINE } mr_engine;     /* C loops in fixed order, or OpenBLAS */
+/* which of the two builds of the equations */
+typedef enum { MR_F32_RUN, MR_F64_RUN } mr_precision;
+/* C loops in fixed order, or OpenBLAS */
+typedef enum { MR_PLAIN_ENGINE, MR_BLAS_ENGINE } mr_engine;
 
 /* Rows of a matrix that the BLAS engine widens at a time. */
 #define MR_LINEAR_ROWS 64
 
-/* Sees every intermediate tensor (ref/tensors.def), rounded as the model rounds it. Called with data NULL to ask whether
- * the tensor is wanted; only then with the data, which are valid during the call. */
+/* Sees every intermediate tensor (ref/tensors.def), rounded as the model rounds it. Called with
+ * data NULL to ask whether the tensor is wanted; only then with the data, which are valid during
+ * the call. */
 typedef bool (*mr_tap)(void *user, const mr_tensor *tensor);
 
 typedef struct {
@@ -29,28 +33,40 @@ typedef struct {
 
 typedef struct mr_run mr_run;
 
+/* Threads of both engines; 1 or more. They never change a bit of the plain engine. */
+void mr_set_threads(int n);
+
 bool mr_engine_built(mr_engine engine);   /* false for BLAS in a build without it */
 
-/* Bytes that a run needs, all included; -1 when that overflows. mr_run_init carves them from `memory` (64-byte aligned). */
+/* Bytes that a run needs, all included; -1 when that overflows. mr_run_init carves them from
+ * `memory` (64-byte aligned). */
 idx       mr_run_size(const mr_model *model, const mr_run_options *options);
-mr_status mr_run_init(const mr_model *model, const mr_run_options *options, void *memory, mr_run **out, mr_err *err);
+mr_status mr_run_init(const mr_model *model, const mr_run_options *options, void *memory,
+                      mr_run **out, mr_err *err);
 
-/* The two above with memory from mr_alloc. The model must outlive the run. Close frees only what open allocated. */
-mr_status mr_run_open(const mr_model *model, const mr_run_options *options, mr_run **out, mr_err *err);
+/* The two above with memory from mr_alloc. The model must outlive the run. Close frees only what
+ * open allocated. */
+mr_status mr_run_open(const mr_model *model, const mr_run_options *options, mr_run **out,
+                      mr_err *err);
 void      mr_run_close(mr_run *run);
 
-/* Forgets sequence b; its next token gets absolute position `first`. Runs start with every sequence at 0. */
+/* Forgets sequence b; its next token gets absolute position `first`. Runs start with every
+ * sequence at 0. */
 void mr_run_reset(mr_run *run, idx b, int64_t first);
 
-/* Feeds length[b] new tokens to each sequence b (0 is fine); tokens holds them one sequence after the other.
- * MR_BAD when an id is outside the vocabulary, a sequence outgrows its capacity or the call max_tokens. */
+/* Feeds length[b] new tokens to each sequence b (0 is fine); tokens holds them one sequence after
+ * the other.
+ * MR_BAD when an id is outside the vocabulary, a sequence outgrows its capacity or the call
+ * max_tokens. */
 mr_status mr_run_forward(mr_run *run, const int32_t *tokens, const idx *length, mr_err *err);
 
-/* Logits of the last call: row r (token order, or one per sequence with last_only), widened into out[V]. */
+/* Logits of the last call: row r (token order, or one per sequence with last_only), widened into
+ * out[V]. */
 idx  mr_run_rows(const mr_run *run);
 void mr_run_logits(const mr_run *run, idx row, double *out);
 
-/* log p(target) under row r, (X1); mean cross-entropy of targets[rows], negative: not scored, (X2). */
+/* log p(target) under row r, (X1); mean cross-entropy of targets[rows], negative: not scored,
+ * (X2). */
 double mr_run_log_probability(const mr_run *run, idx row, int32_t target);
 double mr_run_cross_entropy(const mr_run *run, const int32_t *targets);
 

@@ -14,7 +14,8 @@ uint64_t mr_rng_next(mr_rng *rng) {
 
 double mr_rng_uniform(mr_rng *rng) { return (double)(mr_rng_next(rng) >> 11) * 0x1p-53; }
 
-/* (S1) argmax, first maximum                                            mistral-inference generate.py, temperature 0 */
+/* (S1) argmax, first maximum
+ *                                                   mistral-inference generate.py, temperature 0 */
 int32_t mr_argmax(const double *logits, idx V) {
     idx best = 0;
     for (idx v = 1; v < V; v++)
@@ -22,9 +23,12 @@ int32_t mr_argmax(const double *logits, idx V) {
     return (int32_t)best;
 }
 
-static bool before(const double *p, int32_t a, int32_t b) { return p[a] > p[b] || (p[a] == p[b] && a < b); }
+static bool before(const double *p, int32_t a, int32_t b) {
+    return p[a] > p[b] || (p[a] == p[b] && a < b);
+}
 
-/* Moves order[at] down a heap whose top is the least probable of n: half of heapsort, so the order is total and stable. */
+/* Moves order[at] down a heap whose top is the least probable of n: half of heapsort, so the order
+ * is total and stable. */
 static void sift(int32_t *order, idx at, idx n, const double *p) {
     const int32_t moved = order[at];
     for (idx child = 2 * at + 1; child < n; at = child, child = 2 * at + 1) {
@@ -57,9 +61,12 @@ static void softmax(double *p, const double *logits, idx V, double temperature) 
     for (idx v = 0; v < V; v++) p[v] /= sum;
 }
 
-/* (S2) p = softmax(z / temperature); keep top_k; drop an entry when the sum before it already exceeds top_p; renormalise
- *                                                                     mistral-inference generate.py, sample_top_p */
-int32_t mr_sample(const double *logits, idx V, const mr_sampling *how, mr_rng *rng, double *probs, int32_t *order) {
+/* (S2) p = softmax(z / temperature); keep top_k; drop an entry when the sum before it already
+ * exceeds top_p; renormalise
+ *                                                                     mistral-inference
+ * generate.py, sample_top_p */
+int32_t mr_sample(const double *logits, idx V, const mr_sampling *how, mr_rng *rng, double *probs,
+                  int32_t *order) {
     if (!(how->temperature > 0)) return mr_argmax(logits, V);
     softmax(probs, logits, V, how->temperature);
     sort(order, probs, V);

@@ -1,4 +1,5 @@
-/* Round, then show: the one place through which every intermediate tensor passes on its way to a trace. */
+/* Round, then show: the one place through which every intermediate tensor passes on its way to a
+ * trace. */
 #include "ref/real.h"
 #include "ref/state.h"
 
@@ -40,10 +41,12 @@ static idx letter(const FN(run) *run, char symbol, idx layer, idx rows) {
     }
 }
 
-static void view(mr_tensor *t, char name[96], const FN(run) *run, enum FN(tensor) which, idx layer, idx expert, idx rows) {
+static void view(mr_tensor *t, char name[96], const FN(run) *run, enum FN(tensor) which, idx layer,
+                 idx expert, idx rows) {
     const enum scope scope = table[which].scope;
     if (scope == MODEL && layer < 0) snprintf(name, 96, "%s", table[which].name);
-    else if (scope == EXPERT) snprintf(name, 96, "layers.%td.experts.%td.%s", layer, expert, table[which].name);
+    else if (scope == EXPERT)
+        snprintf(name, 96, "layers.%td.experts.%td.%s", layer, expert, table[which].name);
     else snprintf(name, 96, "layers.%td.%s", layer, table[which].name);
     t->name = name;
     t->dtype = dtype_of(table[which].type);
@@ -61,7 +64,9 @@ static idx elements(const FN(run) *run, enum FN(tensor) which, idx rows) {
 
 idx FN(tensor_room)(const FN(run) *run, enum FN(tensor) which) {
     const mr_run_options *o = &run->options;
-    const idx rows = table[which].scope == EXPERT ? o->max_tokens * run->model->config.n_experts_per_tok : o->max_tokens;
+    const idx rows = table[which].scope == EXPERT
+                         ? o->max_tokens * run->model->config.n_experts_per_tok
+                         : o->max_tokens;
     const bool only_shown = which == FN(T_mask) || which == FN(T_scores) || which == FN(T_probs);
     if (table[which].scope == CACHE || (only_shown && o->tap == NULL)) return 0;
     return elements(run, which, which == FN(T_logits) && o->last_only ? o->n_seqs : rows);
@@ -75,7 +80,8 @@ bool FN(wanted)(const FN(run) *run, enum FN(tensor) which, idx layer, idx expert
     return run->options.tap(run->options.user, &t);
 }
 
-void FN(show)(const FN(run) *run, enum FN(tensor) which, idx layer, idx expert, idx rows, const void *data) {
+void FN(show)(const FN(run) *run, enum FN(tensor) which, idx layer, idx expert, idx rows,
+              const void *data) {
     mr_tensor t;
     char name[96];
     if (!FN(wanted)(run, which, layer, expert, rows)) return;

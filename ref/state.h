@@ -7,7 +7,8 @@
 
 typedef struct FN(run) FN(run);
 
-/* The precision-free face of both runs: first member of each, so that one pointer serves as both. */
+/* The precision-free face of both runs: first member of each, so that one pointer serves as
+ * both. */
 struct mr_run {
     void      (*reset)(mr_run *run, idx b, int64_t first);
     mr_status (*forward)(mr_run *run, const int32_t *tokens, const idx *length, mr_err *err);
@@ -37,7 +38,8 @@ struct FN(run) {
 #define TENSOR(field, name, scope, type, shape, equation) TYPE_##type *field;
 #include "ref/tensors.def"
 
-    real  *row;                 /* [H,longest] scores of one query row per head, when no tap wants them all */
+    /* [H,longest] scores of one query row per head, when no tap wants them all */
+    real  *row;
     idx    longest;
     real  *scratch;             /* mr_linear's */
     real  *expert_in;           /* [max_tokens,d] rows gathered for one expert */
@@ -54,26 +56,31 @@ enum FN(tensor) {
     FN(T_count)
 };
 
-/* Offers `rows` rows of a tensor to the tap under its full name (show.c). expert: -1 but for experts.E.out. */
+/* Offers `rows` rows of a tensor to the tap under its full name (show.c). expert: -1 but for
+ * experts.E.out. */
 bool FN(wanted)(const FN(run) *run, enum FN(tensor) which, idx layer, idx expert, idx rows);
-void FN(show)(const FN(run) *run, enum FN(tensor) which, idx layer, idx expert, idx rows, const void *data);
+void FN(show)(const FN(run) *run, enum FN(tensor) which, idx layer, idx expert, idx rows,
+              const void *data);
 
-/* Rounds n elements to the storage type, then shows them: rounding sites and golden sites are one list. */
+/* Rounds n elements to the storage type, then shows them: rounding sites and golden sites are one
+ * list. */
 void FN(keep)(const FN(run) *run, enum FN(tensor) which, idx layer, idx rows, real *data);
 void FN(round_all)(real *data, idx n, mr_storage storage);
 
-/* Elements to allocate for a tensor: the table's shape for max_tokens; 0 when only a tap would need it (show.c). */
+/* Elements to allocate for a tensor: the table's shape for max_tokens; 0 when only a tap would
+ * need it (show.c). */
 idx FN(tensor_room)(const FN(run) *run, enum FN(tensor) which);
 
 /* Counts the bytes of a run (memory NULL) or carves them; -1 when they overflow (arena.c). */
 idx FN(carve)(FN(run) *run, char *memory);
 
-/* Bytes of a run, -1 when they overflow; and the run itself in that much zeroed memory (model.c). */
+/* Bytes of a run, -1 when they overflow; and the run itself in that much zeroed memory
+ * (model.c). */
 idx     FN(run_size)(const mr_model *model, const mr_run_options *options);
 mr_run *FN(run_init)(const mr_model *model, const mr_run_options *options, void *memory);
 
-/* What slots are counted from: ring slots from absolute position 0, the linear cache of a layer without window from the
- * sequence's first token (model.c). */
+/* What slots are counted from: ring slots from absolute position 0, the linear cache of a layer
+ * without window from the sequence's first token (model.c). */
 int64_t FN(slot_origin)(const FN(run) *run, idx layer, idx b);
 
 /* (B2) one layer, from x [T,d] to run->h [T,d] (block.c); its feed-forward half (ffn.c). */

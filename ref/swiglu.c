@@ -11,8 +11,10 @@ static acc silu(acc z) {
     return z * e / (1 + e);
 }
 
-/* (F1) act = rd(silu(a)) * u        FFN(x) = w2 ( silu(w1 x) * (w3 x) )        Shazeer 2020, Eq. 6; mistral-src FeedForward
- * act,a,u: [n]  a = w1 x (gate), u = w3 x (up): the order w1 gate, w2 down, w3 up is a classic trap. act may be a or u. */
+/* (F1) act = rd(silu(a)) * u        FFN(x) = w2 ( silu(w1 x) * (w3 x) )
+ *                                                      Shazeer 2020, Eq. 6; mistral-src FeedForward
+ * act,a,u: [n]  a = w1 x (gate), u = w3 x (up): the order w1 gate, w2 down, w3 up is a classic
+ * trap. act may be a or u. */
 void FN(swiglu)(real *act, const real *a, const real *u, idx n, mr_storage storage) {
     for (idx i = 0; i < n; i++) act[i] = (real)mr_round((real)silu((acc)a[i]), storage) * u[i];
 }

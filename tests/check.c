@@ -10,13 +10,14 @@
 
 #include "ref/sample.h"
 
-void check_close(const char *name, const double *want, const double *got, idx n, double eps, double scale, double limit) {
+void check_close(const char *name, const double *want, const double *got, idx n, double eps,
+                 double scale, double limit) {
     for (idx i = 0; i < n; i++) {
         const double difference = fabs(got[i] - want[i]);
         const double ratio = difference == 0 ? 0 : difference / (eps * scale);
         if (!(ratio <= limit))
-            fail_msg("%s[%td]: want %.17g, got %.17g: %.3g eps of %g, limit %g", name, i, want[i], got[i], ratio, scale,
-                     limit);
+            fail_msg("%s[%td]: want %.17g, got %.17g: %.3g eps of %g, limit %g", name, i, want[i],
+                     got[i], ratio, scale, limit);
     }
 }
 
@@ -24,7 +25,8 @@ void check_number(const char *name, double want, double got, double limit) {
     check_close(name, &want, &got, 1, EPS_F64, want == 0 ? 1 : fabs(want), limit);
 }
 
-void check_close_f32(const char *name, const double *want, const float *got, idx n, double scale, double limit) {
+void check_close_f32(const char *name, const double *want, const float *got, idx n, double scale,
+                     double limit) {
     for (idx i = 0; i < n; i++) {
         const double wide = (double)got[i];
         check_close(name, want + i, &wide, 1, EPS_F32, scale, limit);

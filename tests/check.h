@@ -1,4 +1,5 @@
-/* The verdict on numbers, as a ratio to rounding. cmocka judges structure; its float assertions accept NaN, so they are not
+/* The verdict on numbers, as a ratio to rounding. cmocka judges structure; its float assertions
+ * accept NaN, so they are not
  * used here. Every check is written `ok = (ratio <= limit)`, so that NaN fails. */
 #ifndef MR_TESTS_CHECK_H
 #define MR_TESTS_CHECK_H
@@ -15,15 +16,19 @@
 #define EPS_F32 1.1920928955078125e-07   /* 2^-23 */
 #define EPS_F64 2.220446049250313e-16    /* 2^-52 */
 
-/* Fails the running test with name, index, both values and ratio unless |got - want| <= limit * eps * scale for all n
- * elements. scale: what rounding errors are relative to, such as the sum of absolute terms; one number for all. */
-void check_close(const char *name, const double *want, const double *got, idx n, double eps, double scale, double limit);
+/* Fails the running test with name, index, both values and ratio unless |got - want| <= limit *
+ * eps * scale for all n
+ * elements. scale: what rounding errors are relative to, such as the sum of absolute terms; one
+ * number for all. */
+void check_close(const char *name, const double *want, const double *got, idx n, double eps,
+                 double scale, double limit);
 
 /* One number, relative to its own size. */
 void check_number(const char *name, double want, double got, double limit);
 
 /* The same with float results. */
-void check_close_f32(const char *name, const double *want, const float *got, idx n, double scale, double limit);
+void check_close_f32(const char *name, const double *want, const float *got, idx n, double scale,
+                     double limit);
 
 /* Bit equality; says which byte's element differs. size: bytes per element. */
 void check_bits(const char *name, const void *want, const void *got, idx n, idx size);
@@ -35,10 +40,12 @@ void check_refused(mr_status got, mr_status want, const mr_err *err, const char 
 void fill_f64(double *x, idx n, uint64_t stream);
 void fill_f32(float *x, idx n, uint64_t stream);
 
-/* Folder of the test data that is not part of the project, or NULL (then the test prints that it is skipped). */
+/* Folder of the test data that is not part of the project, or NULL (then the test prints that it
+ * is skipped). */
 const char *test_data(void);
 
-/* PATH of a file in the test data folder, in a static buffer; skips the running test when the folder is absent. */
+/* PATH of a file in the test data folder, in a static buffer; skips the running test when the
+ * folder is absent. */
 const char *test_data_file(const char *relative);
 
 #endif

@@ -13,7 +13,7 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 if command -v gcovr > /dev/null; then
-    gcovr --root . --object-directory "$folder" --filter '(ref|weights|tokenizer|golden|cli)/' --csv "$folder" > "$work/csv" 2> "$work/log" ||
+    gcovr --root . --object-directory "$folder" --filter '(ref|weights|tokenizer|golden|cli)/' --csv "$work/csv" "$folder" > "$work/log" 2>&1 ||
         { cat "$work/log" >&2; exit 1; }
     awk -F , 'NR > 1 { print $1, $2, $3 }' "$work/csv" > "$work/lines"
 else

@@ -19,6 +19,7 @@ static inline mr_status read_all(const void *data, size_t bytes, uLong *hash, mr
         idx size = mr_count(t->rank, t->dim) * mr_dtype_size(t->dtype);
         void *out = malloc((size_t)size + 1);
         status = mr_npz_read(npz, i, out, err);
+        if (status != MR_OK) size = 0;   /* what was written before the failure means nothing */
         *hash = crc32(*hash, (const Bytef *)t->name, (uInt)strlen(t->name) + 1);
         *hash = crc32(*hash, (const Bytef *)&t->dtype, sizeof t->dtype);
         *hash = crc32(*hash, (const Bytef *)t->dim, (uInt)((size_t)t->rank * sizeof *t->dim));

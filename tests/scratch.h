@@ -1,4 +1,4 @@
-/* A folder of files for one test program, which leaves nothing behind. Include first: asks for POSIX. */
+/* A folder of files for one test program, which leaves nothing behind. Include it first (POSIX). */
 #ifndef MR_TESTS_SCRATCH_H
 #define MR_TESTS_SCRATCH_H
 

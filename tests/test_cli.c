@@ -1,4 +1,5 @@
-/* The command contract: every subcommand run as a user runs it, with exit status, output and message. */
+/* The command contract: every subcommand run as a user runs it, with exit status, output and
+ * message. */
 #define _POSIX_C_SOURCE 200809L
 #include "tests/check.h"
 
@@ -23,7 +24,8 @@ static void slurp(const char *name, char *into, size_t size) {
     if (in != NULL) fclose(in);
 }
 
-/* Runs `./mistral-ref ARGS`, where every @ stands for the scratch folder; leaves its output in out and err. */
+/* Runs `./mistral-ref ARGS`, where every @ stands for the scratch folder; leaves its output in out
+ * and err. */
 static int run(const char *args) {
     char command[4096], *at = command;
     at += snprintf(at, 2048, "./mistral-ref ");
@@ -47,9 +49,12 @@ typedef struct {
 static void check_all(const expectation *e, size_t n) {
     for (size_t i = 0; i < n; i++) {
         const int status = run(e[i].args);
-        if (status != e[i].status) fail_msg("%s: status %d, want %d\n%s%s", e[i].args, status, e[i].status, out, err);
-        if (strstr(out, e[i].out) == NULL) fail_msg("%s: output lacks \"%s\":\n%s", e[i].args, e[i].out, out);
-        if (strstr(err, e[i].err) == NULL) fail_msg("%s: message lacks \"%s\":\n%s", e[i].args, e[i].err, err);
+        if (status != e[i].status)
+            fail_msg("%s: status %d, want %d\n%s%s", e[i].args, status, e[i].status, out, err);
+        if (strstr(out, e[i].out) == NULL)
+            fail_msg("%s: output lacks \"%s\":\n%s", e[i].args, e[i].out, out);
+        if (strstr(err, e[i].err) == NULL)
+            fail_msg("%s: message lacks \"%s\":\n%s", e[i].args, e[i].err, err);
     }
 }
 
@@ -97,7 +102,8 @@ static void test_bad_input(void **state) {
         {"score " MOE " --tokens 1,41", 3, "", "id 41 is outside"},
         {"run " MOE " -p hello", 3, "", "tokenizer"},
         {"logits " MOE " --tokens 1 --rope-theta -1", 3, "", "rope_theta above 0"},
-        {"logits " DENSE " --tokens 1,2,3 --window-rule longformer --chunk 1", 3, "", "looks ahead"},
+        {"logits " DENSE " --tokens 1,2,3 --window-rule longformer --chunk 1", 3, "",
+         "looks ahead"},
         {"routing " DENSE " --tokens 1", 3, "", "a dense model has no router"},
         {"score " MOE " @/text", 3, "", "tokenizer.model"},
         {"selftest @", 5, "", "no golden cases"},
@@ -109,16 +115,23 @@ static void test_every_command_answers(void **state) {
     (void)state;
     const expectation table[] = {
         {"run " MOE " --tokens 1,5,3 -n 4 --chunk 2", 0, "\n", ""},
-        {"run " MOE " --tokens 1,5,3 -n 4 --json", 0, "{\"prompt_tokens\":[1,5,3],\"tokens\":[", ""},
-        {"run " MOE " --tokens 1,5,3 -n 4 --temp 0.8 --top-k 5 --top-p 0.9 --seed 3 --threads 2 --json", 0, "\"tokens\":[", ""},
+        {"run " MOE " --tokens 1,5,3 -n 4 --json", 0, "{\"prompt_tokens\":[1,5,3],\"tokens\":[",
+         ""},
+        {"run " MOE
+         " --tokens 1,5,3 -n 4 --temp 0.8 --top-k 5 --top-p 0.9 --seed 3 --threads 2 --json",
+         0, "\"tokens\":[", ""},
         {"logits " MOE " --tokens 1,5 --precision f64 --engine plain", 0, "0 (1):", ""},
         {"logits " MOE " --tokens 1,5 --json", 0, "{\"tokens\":[1,5],\"logits\":[[", ""},
-        {"logits " MOE " --tokens 1,5 --precision bf16 --convention hf --dispatch naive", 0, "1 (5):", ""},
-        {"logits " MOE " --tokens 1,5 --precision f16 --capacity-factor 1 --capacity-rank slots", 0, "1 (5):", ""},
+        {"logits " MOE " --tokens 1,5 --precision bf16 --convention hf --dispatch naive", 0,
+         "1 (5):", ""},
+        {"logits " MOE " --tokens 1,5 --precision f16 --capacity-factor 1 --capacity-rank slots", 0,
+         "1 (5):", ""},
         {"score " MOE " --tokens 1,5,3", 0, "2 tokens scored", ""},
         {"score " MOE " --tokens 1,5,3 --json", 0, "\"perplexity\":", ""},
         {"trace " MOE " --tokens 1,5,3 -o @/t.npz --json", 0, "\"tokens\":[1,5,3]", ""},
-        {"trace " DENSE " --tokens 1,5,3,2,1 -o @/t.safetensors --chunk 2 --decode 3 --only 'layers.1.*'", 0, "", ""},
+        {"trace " DENSE
+         " --tokens 1,5,3,2,1 -o @/t.safetensors --chunk 2 --decode 3 --only 'layers.1.*'",
+         0, "", ""},
         {"routing " MOE " --tokens 1,5,3", 0, "share of each expert", ""},
         {"routing " MOE " --tokens 1,5,3 --chunk 2 --json", 0, "\"random_any\":", ""},
         {"info " MOE, 0, "5 experts, 2 per token", ""},
@@ -127,7 +140,8 @@ static void test_every_command_answers(void **state) {
         {"mask --tokens 4 --window 2 --rule swa-inclusive", 0, "#...\n##..\n###.\n.###\n", ""},
         {"mask --tokens 4 --window 2 --rule longformer", 0, "##..\n###.\n.###\n..##\n", ""},
         {"mask --tokens 4 --window 2 --rule causal", 0, "#...\n##..\n###.\n####\n", ""},
-        {"mask --tokens 5 --window 3 --chunk 4 --json", 0, "\"cache_pos\":[3,1,2]},{\"first\":4,\"count\":1,\"cache_pos\":[3,4,2]", ""},
+        {"mask --tokens 5 --window 3 --chunk 4 --json", 0,
+         "\"cache_pos\":[3,1,2]},{\"first\":4,\"count\":1,\"cache_pos\":[3,4,2]", ""},
         {"selftest " MOE " --verbose", 0, "agrees", ""},
         {"selftest " DENSE " --json", 0, "\"results\":[", ""},
     };
@@ -151,7 +165,8 @@ static void test_init_convert(void **state) {
     assert_int_equal(run("info @/again"), 0);
 }
 
-/* Fewer KV heads: with all heads equal the mean changes nothing; here it must give a model that runs with G = 1. */
+/* Fewer KV heads: with all heads equal the mean changes nothing; here it must give a model that
+ * runs with G = 1. */
 static void test_kv_heads(void **state) {
     (void)state;
     assert_int_equal(run("convert " MOE " -o @/mqa --to hf --kv-heads 1"), 0);
@@ -164,12 +179,16 @@ static void test_kv_heads(void **state) {
 static void test_paths_agree(void **state) {
     (void)state;
     static char first[sizeof out];
-    const char *const ways[] = {"--chunk 1", "--chunk 4", "--chunk 5", "--chunk 6", "--dispatch naive", "--threads 3"};
-    assert_int_equal(run("logits golden/cases/mixtral_e7k2_w5 --tokens 1,5,3,7,9,2,4,8,6,1,2,3,4 --json"), 0);
+    const char *const ways[] = {"--chunk 1", "--chunk 4",        "--chunk 5",
+                                "--chunk 6", "--dispatch naive", "--threads 3"};
+    assert_int_equal(
+        run("logits golden/cases/mixtral_e7k2_w5 --tokens 1,5,3,7,9,2,4,8,6,1,2,3,4 --json"), 0);
     strcpy(first, out);
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         char args[256];
-        snprintf(args, sizeof args, "logits golden/cases/mixtral_e7k2_w5 --tokens 1,5,3,7,9,2,4,8,6,1,2,3,4 --json %s", ways[i]);
+        snprintf(args, sizeof args,
+                 "logits golden/cases/mixtral_e7k2_w5 --tokens 1,5,3,7,9,2,4,8,6,1,2,3,4 --json %s",
+                 ways[i]);
         assert_int_equal(run(args), 0);
         assert_string_equal(first, out);
     }
@@ -197,8 +216,12 @@ static int remove_folder(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_help_and_usage), cmocka_unit_test(test_bad_input), cmocka_unit_test(test_every_command_answers),
-        cmocka_unit_test(test_init_convert),   cmocka_unit_test(test_kv_heads),  cmocka_unit_test(test_paths_agree),
+        cmocka_unit_test(test_help_and_usage),
+        cmocka_unit_test(test_bad_input),
+        cmocka_unit_test(test_every_command_answers),
+        cmocka_unit_test(test_init_convert),
+        cmocka_unit_test(test_kv_heads),
+        cmocka_unit_test(test_paths_agree),
         cmocka_unit_test(test_full_output),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -1,4 +1,4 @@
-/* The measures against numbers worked out by hand; NaN and infinity may never look like agreement. */
+/* Measures against numbers worked out by hand; NaN and infinity may never look like agreement. */
 #include "tests/check.h"
 
 #include <float.h>

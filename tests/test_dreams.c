@@ -1,4 +1,5 @@
-/* A real checkpoint trained by somebody else: greedy tokens against those of an independent program on the same weights. */
+/* A real checkpoint trained by somebody else: greedy tokens against those of an independent
+ * program on the same weights. */
 #include "tests/check.h"
 
 #include <jansson.h>
@@ -11,18 +12,25 @@
 #define MODEL "dreams-260k"
 
 /* Feeds `prompt`, then compares greedy tokens with the list at `key` of expected.json. */
-static void check_greedy(const json_t *expected, const char *key, const mr_ids *prompt, mr_precision precision, mr_engine engine) {
+static void check_greedy(const json_t *expected, const char *key, const mr_ids *prompt,
+                         mr_precision precision, mr_engine engine) {
     mr_err err = {0};
     mr_checkpoint model;
     const json_t *want = json_object_get(expected, key);
     const idx steps = (idx)json_array_size(want), capacity = prompt->count + steps;
-    const mr_run_options options = {.precision = precision, .engine = engine, .n_seqs = 1, .capacity = &capacity,
-                                    .max_tokens = prompt->count, .last_only = true};
+    const mr_run_options options = {.precision = precision,
+                                    .engine = engine,
+                                    .n_seqs = 1,
+                                    .capacity = &capacity,
+                                    .max_tokens = prompt->count,
+                                    .last_only = true};
     double logits[512];
     mr_run *run = NULL;
     assert_true(steps > 50);
-    if (mr_checkpoint_open(test_data_file(MODEL), &model, &err) || mr_run_open(&model.model, &options, &run, &err) ||
-        mr_run_forward(run, prompt->id, &prompt->count, &err)) fail_msg("%s", err.text);
+    if (mr_checkpoint_open(test_data_file(MODEL), &model, &err) ||
+        mr_run_open(&model.model, &options, &run, &err) ||
+        mr_run_forward(run, prompt->id, &prompt->count, &err))
+        fail_msg("%s", err.text);
     for (idx n = 0, one = 1; n < steps; n++) {
         mr_run_logits(run, 0, logits);
         const int32_t next = mr_argmax(logits, 512);
@@ -58,8 +66,10 @@ static void test_greedy(void **state) {
     for (int precision = 0; precision < 2; precision++)
         for (int engine = 0; engine < 2; engine++) {
             if (!mr_engine_built((mr_engine)engine)) continue;
-            check_greedy(expected, "greedy_from_bos", &from_bos, (mr_precision)precision, (mr_engine)engine);
-            check_greedy(expected, "greedy_after_prompt", &after, (mr_precision)precision, (mr_engine)engine);
+            check_greedy(expected, "greedy_from_bos", &from_bos, (mr_precision)precision,
+                         (mr_engine)engine);
+            check_greedy(expected, "greedy_after_prompt", &after, (mr_precision)precision,
+                         (mr_engine)engine);
         }
     mr_ids_free(&prompt);
     mr_tokenizer_close(tokenizer);

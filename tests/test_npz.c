@@ -1,4 +1,4 @@
-/* .npz both ways: numpy's files are read, ours are read back, and equal tensors give equal files. */
+/* .npz both ways: numpy's files are read, ours come back, equal tensors give equal files. */
 #include "tests/scratch.h"
 
 #include <math.h>

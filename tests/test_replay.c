@@ -1,4 +1,5 @@
-/* Golden cases through the replay: all of them agree, and a model with one planted fault does not. */
+/* Golden cases through the replay: all of them agree, and a model with one planted fault does
+ * not. */
 #include "tests/scratch.h"
 
 #include "golden/replay.h"
@@ -54,7 +55,8 @@ static void copy(const char *from, const char *to) {
     free(data);
 }
 
-/* Copies model and trace, replaces `old` by `new` in config.json, and expects the first difference at `tensor`. */
+/* Copies model and trace, replaces `old` by `new` in config.json, and expects the first difference
+ * at `tensor`. */
 static void check_fault(const char *trace, const char *old, const char *new, const char *tensor) {
     char path[512];
     size_t bytes;
@@ -72,18 +74,24 @@ static void check_fault(const char *trace, const char *old, const char *new, con
     memcpy(at, new, strlen(new));
     scratch_write("config.json", config, bytes);
     free(config);
-    check_refused(mr_replay_trace(scratch("t.npz"), MR_PLAIN_ENGINE, NULL, NULL, &r, &err), MR_DISAGREE, &err, "disagree");
+    check_refused(mr_replay_trace(scratch("t.npz"), MR_PLAIN_ENGINE, NULL, NULL, &r, &err),
+                  MR_DISAGREE, &err, "disagree");
     assert_string_equal(r.failed, tensor);
 }
 
 static void test_planted_faults(void **state) {
     (void)state;
     check_fault("t13.f64.npz", "\"sliding_window\": 5", "\"sliding_window\": 4", "mask");
-    check_fault("t13.f64.npz", "\"rms_norm_eps\": 1e-05", "\"rms_norm_eps\": 1e-06", "layers.0.attention_norm");
-    check_fault("t13.f64.npz", "\"rope_theta\": 10000.0", "\"rope_theta\": 10001.0", "layers.0.q_rope");
-    check_fault("t13.f32.npz", "\"rope_theta\": 10000.0", "\"rope_theta\": 10010.0", "layers.0.q_rope");
-    check_fault("t13.bf16.npz", "\"rope_theta\": 10000.0", "\"rope_theta\": 12000.0", "layers.0.q_rope");
-    check_fault("t13.f64.npz", "\"num_experts_per_tok\": 2", "\"num_experts_per_tok\": 3", "layers.0.router_experts");
+    check_fault("t13.f64.npz", "\"rms_norm_eps\": 1e-05", "\"rms_norm_eps\": 1e-06",
+                "layers.0.attention_norm");
+    check_fault("t13.f64.npz", "\"rope_theta\": 10000.0", "\"rope_theta\": 10001.0",
+                "layers.0.q_rope");
+    check_fault("t13.f32.npz", "\"rope_theta\": 10000.0", "\"rope_theta\": 10010.0",
+                "layers.0.q_rope");
+    check_fault("t13.bf16.npz", "\"rope_theta\": 10000.0", "\"rope_theta\": 12000.0",
+                "layers.0.q_rope");
+    check_fault("t13.f64.npz", "\"num_experts_per_tok\": 2", "\"num_experts_per_tok\": 3",
+                "layers.0.router_experts");
 }
 
 /* A trace without its meta, with a foreign tensor, or from another model. */
@@ -91,13 +99,15 @@ static void test_bad_traces(void **state) {
     (void)state;
     mr_err err = {0};
     mr_replay r;
-    check_refused(mr_replay_trace(CASES "none.npz", MR_PLAIN_ENGINE, NULL, NULL, &r, &err), MR_BAD, &err, "none.npz");
+    check_refused(mr_replay_trace(CASES "none.npz", MR_PLAIN_ENGINE, NULL, NULL, &r, &err), MR_BAD,
+                  &err, "none.npz");
     scratch_clean(NULL);
     copy(CASES "dense_mha/t12.f64.npz", "t.npz");
     copy(CASES "dense_gqa/config.json", "config.json");
     copy(CASES "dense_gqa/model.safetensors", "model.safetensors");
     err = (mr_err){0};
-    check_refused(mr_replay_trace(scratch("t.npz"), MR_PLAIN_ENGINE, NULL, NULL, &r, &err), MR_DISAGREE, &err, "tok_embeddings");
+    check_refused(mr_replay_trace(scratch("t.npz"), MR_PLAIN_ENGINE, NULL, NULL, &r, &err),
+                  MR_DISAGREE, &err, "tok_embeddings");
 }
 
 int main(void) {

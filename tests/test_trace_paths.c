@@ -1,4 +1,5 @@
-/* One trace, many paths: prefill, every chunking and decoding must write the same tensors, bit for bit, rings included. */
+/* One trace, many paths: prefill, every chunking and decoding must write the same tensors, bit for
+ * bit, rings included. */
 #include "tests/scratch.h"
 
 #include "golden/trace.h"
@@ -7,16 +8,19 @@
 
 static void trace(const char *model, const char *options, const char *name) {
     char command[2048];
-    snprintf(command, sizeof command, "./mistral-ref trace golden/cases/%s --tokens %s -o %s", model, options, scratch(name));
+    snprintf(command, sizeof command, "./mistral-ref trace golden/cases/%s --tokens %s -o %s",
+             model, options, scratch(name));
     if (system(command) != 0) fail_msg("%s", command);
 }
 
-/* Every tensor of the first trace is in the second, equal in shape and bits, and the other way round. */
+/* Every tensor of the first trace is in the second, equal in shape and bits, and the other way
+ * round. */
 static void check_equal(const char *first, const char *second) {
     mr_err err = {0};
     mr_trace *a, *b;
     static double want[1 << 16], got[1 << 16];
-    if (mr_trace_open(scratch(first), &a, &err) || mr_trace_open(scratch(second), &b, &err)) fail_msg("%s", err.text);
+    if (mr_trace_open(scratch(first), &a, &err) || mr_trace_open(scratch(second), &b, &err))
+        fail_msg("%s", err.text);
     assert_int_equal(mr_trace_count(a), mr_trace_count(b));
     assert_true(mr_trace_count(a) > 40);
     for (idx i = 0; i < mr_trace_count(a); i++) {
@@ -27,7 +31,8 @@ static void check_equal(const char *first, const char *second) {
         assert_int_equal(t->rank, u->rank);
         for (int d = 0; d < t->rank; d++) assert_int_equal(t->dim[d], u->dim[d]);
         assert_true(n <= 1 << 16);
-        if (mr_trace_read(a, i, want, &err) || mr_trace_read(b, at, got, &err)) fail_msg("%s", err.text);
+        if (mr_trace_read(a, i, want, &err) || mr_trace_read(b, at, got, &err))
+            fail_msg("%s", err.text);
         check_bits(t->name, want, got, n, sizeof *want);
     }
     mr_trace_close(a);
@@ -36,7 +41,8 @@ static void check_equal(const char *first, const char *second) {
 
 static void check_paths(const char *model, const char *precision) {
     char options[512];
-    const char *const ways[] = {"--chunk 1", "--chunk 2", "--chunk 3", "--chunk 4", "--chunk 5", "--chunk 6", "--dispatch naive"};
+    const char *const ways[] = {"--chunk 1", "--chunk 2", "--chunk 3",       "--chunk 4",
+                                "--chunk 5", "--chunk 6", "--dispatch naive"};
     snprintf(options, sizeof options, TOKENS " %s", precision);
     trace(model, options, "whole.npz");
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {

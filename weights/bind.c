@@ -13,7 +13,7 @@ typedef struct {
     const mr_config  *config;
     mr_names          names;
     mr_storage_layout layout;
-    bool             *used;      /* per tensor of the set */
+    bool             *used;      /* per tensor of the set: some parameter is a view of it */
     mr_err           *err;
 } binding;
 
@@ -25,6 +25,7 @@ static void shape_text(char *text, size_t size, int rank, const idx *dim) {
     if (at < size) snprintf(text + at, size - at, "]");
 }
 
+/* Shape exactly as the table says, type one that products can read. */
 static mr_status check_tensor(const binding *b, const mr_tensor *t, const mr_place *p) {
     bool same = t->rank == p->rank;
     for (int i = 0; i < p->rank && same; i++) same = t->dim[i] == p->dim[i];
@@ -49,7 +50,7 @@ static mr_status bind_one(const binding *b, mr_param param, mr_matrix *view) {
         return mr_fail(b->err, MR_BAD, "%s: tensor '%s' is missing; the configuration asks for it",
                        b->set->source, p.name);
     if (check_tensor(b, t, &p)) return MR_BAD;
-    b->used[t - b->set->tensor] = true;
+    b->used[t - b->set->tensor] = true;         /* several experts can share one tensor */
     *view = (mr_matrix){(const char *)t->data + p.start * mr_dtype_size(t->dtype), t->dtype,
                         param.kind->rows, param.kind->cols, p.row_stride, p.col_stride};
     return MR_OK;
@@ -81,6 +82,8 @@ static bool ignored(const char *name) {
     return length >= tail && strcmp(name + length - tail, ending) == 0;
 }
 
+/* A tensor without a place is never dropped in silence: it may be a bias, an adapter, another
+ * layer. */
 static mr_status check_surplus(const binding *b) {
     const char *first = NULL;
     idx         surplus = 0;
@@ -125,6 +128,7 @@ static mr_status make_layers(mr_model *model, const mr_config *c, mr_err *err) {
     return MR_OK;
 }
 
+/* Checks first, views second: after make_layers nothing can fail any more but a bug. */
 static mr_status bind_all(binding *b, mr_model *model) {
     if (mr_config_check(b->config, b->set->source, b->err)) return MR_BAD;
     if (mr_layout_find(b->set, &b->layout, b->err)) return MR_BAD;
@@ -140,6 +144,8 @@ static mr_status bind_all(binding *b, mr_model *model) {
     return MR_OK;
 }
 
+/* The set belongs to *out from the first line on, so that every failure releases it by one
+ * close. */
 mr_status mr_checkpoint_bind(mr_tensors *set, const mr_config *config, mr_checkpoint *out,
                              mr_err *err) {
     const mr_config copy = *config;             /* the caller's may be out->model.config */

@@ -6,6 +6,7 @@
 #include "weights/folder.h"
 #include "weights/safetensors.h"
 
+/* hf: the configuration was config.json, so its usual companions are looked for first. */
 static mr_status open_weights(const char *folder, bool hf, mr_tensors *set, mr_err *err) {
     char *path = mr_folder_weights(folder, hf, err);
     mr_status status = path != NULL ? mr_safetensors_open(path, set, err) : MR_BAD;
@@ -13,6 +14,7 @@ static mr_status open_weights(const char *folder, bool hf, mr_tensors *set, mr_e
     return status;
 }
 
+/* File names only choose files; what the tensors are called decides how they are read. */
 mr_status mr_checkpoint_open(const char *folder, mr_checkpoint *out, mr_err *err) {
     mr_config  config;
     mr_tensors set = {0};

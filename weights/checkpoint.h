@@ -22,9 +22,9 @@ mr_status mr_config_read(const char *path, mr_config *out, char *warning, idx si
 mr_status mr_checkpoint_open(const char *folder, mr_checkpoint *out, mr_err *err);
 void      mr_checkpoint_close(mr_checkpoint *checkpoint);
 
-/* Binds an already opened set (takes ownership of it) to a configuration: every tensor present,
- * none left over, shapes as the configuration says, a dtype the model can use. Used by
- * mr_checkpoint_open and for models made in memory. */
+/* Binds an already opened set (takes ownership of it, also when it fails) to a configuration:
+ * every tensor present, none left over, shapes as the configuration says, a dtype the model can
+ * use. Used by mr_checkpoint_open and for models made in memory. */
 mr_status mr_checkpoint_bind(mr_tensors *set, const mr_config *config, mr_checkpoint *out,
                              mr_err *err);
 

@@ -29,6 +29,7 @@ static bool among(const char *word, const char *const *list) {
     return false;
 }
 
+/* null counts as not there: it switches a feature off. */
 static bool has_value(const mr_config_reader *r, const char *key) {
     const json_t *value = json_object_get(r->json.object, key);
     return value != NULL && !json_is_null(value);
@@ -189,6 +190,7 @@ static void read_experts(mr_config_reader *r) {
         mr_config_fail(r, "num_local_experts is %td; expected 1 or more", c->n_experts);
 }
 
+/* The epsilon has another class default for each kind; all published checkpoints state it. */
 static void read_rest(mr_config_reader *r, bool sparse) {
     mr_config  *c = r->config;
     const char *act = "silu";
@@ -209,6 +211,7 @@ static void read_rest(mr_config_reader *r, bool sparse) {
     c->eos_id = read_id(r, "eos_token_id", 2);
 }
 
+/* The kind of model first: no other message makes sense for a model that is not of the family. */
 mr_status mr_config_read_hf(mr_config_reader *r) {
     mr_config *c = r->config;
     bool       sparse;

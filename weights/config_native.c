@@ -35,6 +35,7 @@ static void refuse_parts(mr_config_reader *r) {
     }
 }
 
+/* Codestral Mamba ships a params.json of the same look. */
 static void read_model_type(mr_config_reader *r) {
     const char *type = "transformer";
     mr_json_string(&r->json, "model_type", &type);
@@ -57,6 +58,8 @@ static void read_theta(mr_config_reader *r) {
                    c->n_windows > 0 ? "1e4" : "1e6", c->n_windows > 0 ? "a" : "no");
 }
 
+/* Two names of one setting. Both with a value is an error even when they agree, as upstream has
+ * it. */
 static void read_window(mr_config_reader *r) {
     const bool plain = mr_config_window_read(r, "sliding_window");
     if (json_object_get(r->json.object, "_sliding_window") == NULL) return;
@@ -65,6 +68,7 @@ static void read_window(mr_config_reader *r) {
         mr_config_fail(r, "sliding_window and _sliding_window are both set; expected one of them");
 }
 
+/* Both numbers are required: no default fits all sparse models. */
 static void read_moe(mr_config_reader *r) {
     static const char *const inside_known[] = {"num_experts", "num_experts_per_tok", NULL};
     static const char *const none[] = {NULL};
@@ -82,6 +86,7 @@ static void read_moe(mr_config_reader *r) {
         mr_config_fail(r, "moe.num_experts is %td; expected 1 or more, or no moe", c->n_experts);
 }
 
+/* Window before theta: its absence decides what an absent theta means. */
 mr_status mr_config_read_native(mr_config_reader *r) {
     mr_config    *c = r->config;
     const json_t *lora = json_object_get(r->json.object, "lora");

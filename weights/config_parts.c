@@ -7,6 +7,8 @@
 
 #include "weights/header.h"
 
+/* Sticky like the getters of weights/json.h: the reader goes on and returns the status at its
+ * end. */
 mr_status mr_config_fail(mr_config_reader *r, const char *format, ...) {
     char text[768];
     va_list args;
@@ -27,6 +29,7 @@ void mr_config_note(mr_config_reader *r, const char *format, ...) {
     snprintf(r->warning + used, size - used, "%s%s", used > 0 ? "; " : "", text);
 }
 
+/* No class defaults here: a configuration without its sizes is damaged, not a 7B model. */
 void mr_config_sizes_read(mr_config_reader *r, const mr_size_keys *keys) {
     mr_config *c = r->config;
     mr_json_need_int(&r->json, keys->dim, &c->dim);
@@ -94,6 +97,7 @@ static bool one_window(mr_config_reader *r, const char *key, const json_t *value
     return true;
 }
 
+/* The list repeats over the layers, so its length must divide them. All null is no window. */
 static void window_list(mr_config_reader *r, const char *key, const json_t *list) {
     mr_config   *c = r->config;
     const size_t entries = json_array_size(list);
@@ -125,6 +129,7 @@ bool mr_config_window_read(mr_config_reader *r, const char *key) {
     return true;
 }
 
+/* NULL ends the list. */
 static bool listed(const char *key, const char *const *list) {
     for (; *list != NULL; list++)
         if (strcmp(*list, key) == 0) return true;

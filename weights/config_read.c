@@ -38,6 +38,7 @@ static mr_status read_dialect(mr_config_reader *r, const char *path) {
                           "expected the configuration of a model");
 }
 
+/* The dialect fills, mr_config_check judges: rules that hold for every source are in one place. */
 static mr_status read_file(const char *path, mr_config *out, char *warning, idx size, mr_err *err) {
     json_t   *root = NULL;
     mr_status status = mr_json_file(path, MR_JSON_CONFIG_CAP, &root, err);

@@ -40,6 +40,8 @@ static void windows(mr_writer *t, const mr_config *c) {
     mr_writer_add(t, "]");
 }
 
+/* The keys of upstream's own files, in their order; max_seq_len and tied_embeddings where they say
+ * something. */
 void mr_config_write_native(mr_writer *t, const mr_config *c) {
     mr_writer_add(t, "{");
     integer(t, "dim", c->dim);
@@ -80,6 +82,7 @@ static idx only_window(const mr_config *c) {
     return first;
 }
 
+/* Read alike by versions 4 and 5: rope_theta beside, torch_dtype by its old name. */
 mr_status mr_config_write_hf(mr_writer *t, const mr_config *c, mr_dtype dtype) {
     const bool sparse = c->n_experts > 0;
     const idx  window = only_window(c);

@@ -42,6 +42,7 @@ void mr_element_put(void *data, mr_dtype dtype, idx i, double value) {
     }
 }
 
+/* Strides count elements: this is the one place where a layout becomes an address. */
 double mr_matrix_get(const mr_matrix *m, idx r, idx c) {
     return mr_element_get(m->data, m->dtype, r * m->row_stride + c * m->col_stride);
 }

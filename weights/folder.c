@@ -37,9 +37,10 @@ char *mr_folder_config(const char *folder, bool *both, mr_err *err) {
     if (status == MR_OK && hf == NULL && native == NULL)
         mr_fail(err, MR_BAD, "%s: neither config.json nor params.json is there; expected the "
                 "folder of a checkpoint", folder);
-    if (hf == NULL) return native;
-    mr_free(native);
-    return hf;
+    char *chosen = status != MR_OK ? NULL : hf != NULL ? hf : native;
+    if (hf != chosen)     mr_free(hf);
+    if (native != chosen) mr_free(native);
+    return chosen;
 }
 
 static bool ends_with(const char *name, const char *ending) {
@@ -54,6 +55,7 @@ typedef struct {
     char pickle[256];
 } listing;
 
+/* Names too long for a message are left out of it. */
 static void note(char *to, size_t size, const char *name) {
     const size_t length = strlen(name);
     if (length < size) memcpy(to, name, length + 1);
@@ -77,10 +79,13 @@ static mr_status list(const char *folder, listing *found, mr_err *err) {
     return MR_OK;
 }
 
+/* One file is no guess; several without an index are. Pickles are named with the way out of
+ * them. */
 static char *only_file(const char *folder, mr_err *err) {
     listing found;
     if (list(folder, &found, err)) return NULL;
-    if (found.safetensors == 1 && found.one[0] != '\0') return mr_string_path(folder, found.one, err);
+    if (found.safetensors == 1 && found.one[0] != '\0')
+        return mr_string_path(folder, found.one, err);
     if (found.safetensors > 1)
         mr_fail(err, MR_BAD, "%s: %d *.safetensors files and no model.safetensors.index.json; "
                 "expected one file or an index", folder, found.safetensors);
@@ -95,6 +100,7 @@ static char *only_file(const char *folder, mr_err *err) {
     return NULL;
 }
 
+/* Whole file before index, as Transformers has it. */
 char *mr_folder_weights(const char *folder, bool hf, mr_err *err) {
     static const char *const names[2][3] = {
         {"consolidated.safetensors", "model.safetensors", "model.safetensors.index.json"},

@@ -11,7 +11,7 @@
 static double number_of(mr_param p) {
     const idx layer = p.layer + 1, row = p.kind->row;
     switch (p.kind->scope) {
-        case MR_IN_MODEL:  return (double)(1 + row);               /* embedding 1, norm 2, output 3 */
+        case MR_IN_MODEL:  return (double)(1 + row);               /* embedding, norm, head */
         case MR_IN_LAYER:  return (double)(10 * layer + row);      /* attention_norm 0, ... */
         case MR_IN_DENSE:  return (double)(10 * layer + 6 + row);  /* w1 6, w2 7, w3 8 */
         case MR_IN_MOE:    return (double)(10 * layer + 9);        /* gate 9 */

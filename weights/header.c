@@ -32,6 +32,7 @@ int mr_tensor_by_name(const void *a, const void *b) {
     return strcmp(((const mr_tensor *)a)->name, ((const mr_tensor *)b)->name);
 }
 
+/* Order in the file, for check_cover. */
 static int by_place(const void *a, const void *b) {
     const span *x = a, *y = b;
     if (x->begin != y->begin) return x->begin < y->begin ? -1 : 1;
@@ -72,6 +73,7 @@ static bool read_size(const json_t *value, idx *out) {
     return true;
 }
 
+/* [] is a single number, and a dimension of 0 makes an empty tensor; both are allowed. */
 static mr_status read_shape(const file *f, const json_t *entry, mr_tensor *t) {
     const json_t *shape = json_object_get(entry, "shape");
     if (!json_is_array(shape))
@@ -117,6 +119,7 @@ static mr_status read_place(const file *f, const json_t *entry, mr_tensor *t, sp
     return MR_OK;
 }
 
+/* In this order: the place is checked against shape and type. */
 static mr_status read_tensor(const file *f, const json_t *entry, mr_tensor *t, span *place) {
     if (!json_is_object(entry))
         return mr_fail(f->err, MR_BAD, "%s: tensor '%.200s': expected an object, found %s", f->path,
@@ -146,6 +149,7 @@ static mr_status check_cover(const file *f, span *place, idx count) {
                    "has %td", f->path, covered, f->bytes);
 }
 
+/* Nothing is made of the metadata, but the format allows strings only. */
 static mr_status check_metadata(const file *f, const json_t *metadata) {
     const char *key;
     json_t     *value;
@@ -183,6 +187,7 @@ static mr_status check_names(const file *f, json_t *root, idx *count, idx *lette
     return MR_OK;
 }
 
+/* Fills out->tensor and *place; what was allocated before a failure is released by the caller. */
 static mr_status read_entries(const file *f, json_t *root, mr_header *out, span **place) {
     const char *key;
     json_t     *entry;
@@ -232,6 +237,7 @@ static mr_status check_frame(const char *path, const unsigned char *bytes, idx s
     return MR_OK;
 }
 
+/* One exit: JSON tree and places are temporary, and *out is {0} unless all rules hold. */
 mr_status mr_header_read(const char *path, const unsigned char *bytes, idx size, mr_header *out,
                          mr_err *err) {
     idx     length = 0;

@@ -26,8 +26,8 @@ typedef struct {
     char      *names;
 } mr_header;
 
-/* Checks the `bytes` of a whole safetensors file at `file` against every rule of the format. */
-mr_status mr_header_read(const char *path, const unsigned char *file, idx bytes, mr_header *out,
+/* Checks a whole safetensors file of `size` bytes in memory against every rule of the format. */
+mr_status mr_header_read(const char *path, const unsigned char *bytes, idx size, mr_header *out,
                          mr_err *err);
 void      mr_header_free(mr_header *header);
 

@@ -15,6 +15,7 @@ static mr_status parse_fail(const char *source, const json_error_t *e, mr_err *e
     return mr_fail(err, MR_BAD, "%s: line %d, column %d: %s", source, e->line, e->column, reason);
 }
 
+/* Duplicate keys are refused everywhere: parsers disagree on which one counts. */
 mr_status mr_json_text(const char *source, const char *text, idx bytes, json_t **out, mr_err *err) {
     json_error_t e;
     *out = json_loadb(text, (size_t)bytes, JSON_REJECT_DUPLICATES, &e);
@@ -70,6 +71,7 @@ const char *mr_json_kind(const json_t *value) {
     return "nothing";
 }
 
+/* Records the first failure of this reader. */
 static mr_json_found wrong(mr_json *r, const char *key, const char *expected, const json_t *found) {
     mr_fail(r->err, MR_BAD, "%s: %s%s: expected %s, found %s", r->source, r->prefix, key, expected,
             mr_json_kind(found));
@@ -95,6 +97,7 @@ mr_json_found mr_json_int(mr_json *r, const char *key, idx *out) {
     return found;
 }
 
+/* 1 and 1.0 are both numbers; files write theta either way. */
 mr_json_found mr_json_number(mr_json *r, const char *key, double *out) {
     json_t *value;
     mr_json_found found = look(r, key, &value);
@@ -140,6 +143,7 @@ mr_json_found mr_json_array(mr_json *r, const char *key, const json_t **out) {
     return found;
 }
 
+/* The message tells null from nothing, because the remedy differs. */
 void mr_json_need_int(mr_json *r, const char *key, idx *out) {
     mr_json_found found = mr_json_int(r, key, out);
     if (found == MR_JSON_ABSENT || found == MR_JSON_NULL)

@@ -61,6 +61,7 @@ static void place_stacked(mr_place *p, const mr_config *c, mr_param param) {
     p->col_stride = transposed ? d : 1;
 }
 
+/* The plain layouts follow from the table; the other two move router and experts. */
 mr_place mr_place_of(mr_storage_layout layout, const mr_config *config, mr_param param) {
     const mr_kind *k = param.kind;
     mr_place p = {.rank = k->rank, .row_stride = k->cols, .col_stride = 1};

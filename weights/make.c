@@ -33,6 +33,7 @@ static bool total_bytes(const mr_names *names, idx size, idx *bytes) {
     return true;
 }
 
+/* In the order of the table, so that a model of one seed is the same however it is sorted later. */
 static void fill_all(mr_tensors *set, const mr_names *names, mr_dtype dtype, mr_fill *fill,
                      const void *user) {
     heap *h = set->owner;
@@ -52,6 +53,7 @@ static void fill_all(mr_tensors *set, const mr_names *names, mr_dtype dtype, mr_
     qsort(set->tensor, (size_t)set->count, sizeof *set->tensor, mr_tensor_by_name);
 }
 
+/* Bound by the same code as a file: a made model obeys the rules that a read one does. */
 mr_status mr_checkpoint_make(const mr_config *config, mr_dtype dtype, mr_fill *fill,
                              const void *user, const char *source, mr_checkpoint *out,
                              mr_err *err) {

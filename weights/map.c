@@ -19,6 +19,9 @@ static int open_file(const char *path) {
     return fd;
 }
 
+/* MAP_PRIVATE and PROT_READ: nothing here can change the file. A file that another program cuts
+ * while it is mapped still ends the process with SIGBUS; only copying it first would prevent
+ * that. */
 static mr_status map_fd(mr_map *map, int fd, const char *path, mr_err *err) {
     struct stat about;
     if (fstat(fd, &about) != 0)

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdio.h>
 
+/* Appends a row and counts it in its group; rows of one scope are numbered from 0. */
 static void add(mr_names *names, mr_kind kind) {
     assert(names->kinds < MR_KINDS);
     const mr_kind *last = names->kinds > 0 ? &names->kind[names->kinds - 1] : NULL;
@@ -43,6 +44,7 @@ void mr_names_init(mr_names *names, const mr_config *c) {
                    names->layers * (names->per_layer + names->experts * names->per_expert);
 }
 
+/* Arithmetic instead of a list: a configuration of 2^31 layers takes no memory to walk. */
 mr_param mr_names_at(const mr_names *names, idx i) {
     if (i < names->per_model) return (mr_param){&names->kind[i], 0, 0};
     const idx stride = names->per_layer + names->experts * names->per_expert;
@@ -70,6 +72,7 @@ void mr_param_name(mr_param p, mr_layout layout, char *text) {
         snprintf(text, size, "%s.%td.%s", layer, p.layer, last);
 }
 
+/* The offset is into the struct that the scope says; w1, w2, w3 of a dense layer are expert 0. */
 mr_matrix *mr_param_matrix(mr_model *model, mr_param p) {
     const mr_scope scope = p.kind->scope;
     mr_layer *layer = scope == MR_IN_MODEL ? NULL : &model->layers[p.layer];

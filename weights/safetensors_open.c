@@ -21,6 +21,7 @@ static void release_mapped(void *owner) {
     mr_free(m);
 }
 
+/* *out owns map and names from the start; one close undoes any part of it. */
 mr_status mr_safetensors_open_one(const char *path, mr_tensors *out, mr_err *err) {
     mr_header header = {0};
     *out = (mr_tensors){0};
@@ -37,6 +38,7 @@ mr_status mr_safetensors_open_one(const char *path, mr_tensors *out, mr_err *err
     return status;
 }
 
+/* An index is JSON by its name; no content is guessed at. */
 mr_status mr_safetensors_open(const char *path, mr_tensors *out, mr_err *err) {
     size_t length = strlen(path);
     bool   index = length >= 5 && strcmp(path + length - 5, ".json") == 0;

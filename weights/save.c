@@ -91,6 +91,7 @@ static mr_status plan(job *j) {
     return j->row != NULL ? MR_OK : MR_BAD;
 }
 
+/* In file order, one row at a time: the converted model is never in memory. */
 static mr_status write_weights(const job *j, mr_stream *s, const char *path) {
     static const char *const metadata[] = {"format", "pt", NULL};
     if (mr_stream_open(s, path, j->tensor, j->names.count, metadata, j->err)) return MR_BAD;
@@ -103,6 +104,7 @@ static mr_status write_weights(const job *j, mr_stream *s, const char *path) {
     return MR_OK;
 }
 
+/* Left open in *file: it gets its name after the weights have theirs. */
 static mr_status write_config(const job *j, mr_atomic *file, const char *path) {
     const mr_config *c = &j->model->config;
     mr_writer   text = {.err = j->err};
@@ -138,7 +140,8 @@ static mr_status write_folder(job *j, const char *folder) {
     mr_atomic  file = {0};
     if (prepare_folder(folder, native ? "config.json" : "params.json", j->err)) return MR_BAD;
     char *config = mr_string_path(folder, native ? "params.json" : "config.json", j->err);
-    char *weights = mr_string_path(folder, native ? "consolidated.safetensors" : "model.safetensors",
+    char *weights = mr_string_path(folder, native ? "consolidated.safetensors"
+                                   : "model.safetensors",
                                  j->err);
     mr_status status = config != NULL && weights != NULL ? write_config(j, &file, config) : MR_BAD;
     if (status == MR_OK) status = write_weights(j, &stream, weights);
@@ -151,6 +154,7 @@ static mr_status write_folder(job *j, const char *folder) {
     return status;
 }
 
+/* Checks and plans before the folder is touched. */
 mr_status mr_checkpoint_save(const mr_model *model, const char *folder, mr_layout layout,
                              bool keep_dtype, mr_dtype dtype, mr_err *err) {
     job j = {.model = model, .layout = layout, .keep = keep_dtype, .dtype = dtype, .err = err};

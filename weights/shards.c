@@ -24,6 +24,7 @@ typedef struct {
     mr_err       *err;
 } job;
 
+/* Fine on what a failure left half made. */
 static void release_shards(void *owner) {
     shards *s = owner;
     if (s == NULL) return;
@@ -129,6 +130,7 @@ static mr_status check_complete(const job *j, const mr_tensors *set) {
                    "bytes; fetch them again", j->path, json_number_value(size), bytes);
 }
 
+/* out->owner is set first, so that closing *out releases whatever was opened before a failure. */
 static mr_status open_all(job *j, mr_tensors *out) {
     if (collect_files(j)) return MR_BAD;
     shards *s = mr_alloc(1, sizeof *s, j->err);
@@ -147,6 +149,7 @@ static mr_status open_all(job *j, mr_tensors *out) {
     return check_complete(j, out);
 }
 
+/* The index is needed only while opening: the tensors point into the shards. */
 mr_status mr_shards_open(const char *path, mr_tensors *out, mr_err *err) {
     json_t *root = NULL;
     job     j = {.path = path, .err = err};

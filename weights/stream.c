@@ -41,6 +41,7 @@ static mr_status check_tensor(const char *path, const mr_tensor *t, mr_err *err)
     return MR_OK;
 }
 
+/* Sorted by type first, equal names need not be neighbours: a copy is sorted by name alone. */
 static mr_status check_unique(const char *path, const mr_tensor *tensor, idx count, mr_err *err) {
     mr_status  status = MR_OK;
     mr_tensor *sorted = mr_alloc(count, sizeof *sorted, err);
@@ -119,12 +120,14 @@ mr_status mr_stream_open(mr_stream *s, const char *path, const mr_tensor *tensor
     return status;
 }
 
+/* Hands the waiting bytes over; they are gone from the buffer even when that fails. */
 static mr_status flush(mr_stream *s, mr_err *err) {
     idx held = s->held;
     s->held = 0;
     return held > 0 ? mr_atomic_write(&s->file, s->buffer, held, err) : MR_OK;
 }
 
+/* Large pieces go past the buffer, so that a mapped tensor is written from where it is. */
 mr_status mr_stream_write(mr_stream *s, const void *data, idx bytes, mr_err *err) {
     if (bytes > s->expected - s->written)
         return mr_fail(err, MR_BAD, "%s: internal: more data than the header says", s->file.path);
@@ -136,6 +139,7 @@ mr_status mr_stream_write(mr_stream *s, const void *data, idx bytes, mr_err *err
     return MR_OK;
 }
 
+/* A file whose header and data disagree never gets its name. */
 mr_status mr_stream_commit(mr_stream *s, mr_err *err) {
     mr_status status = flush(s, err);
     if (status == MR_OK && s->written != s->expected)

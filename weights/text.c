@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Doubles its room, so that a header of n tensors costs O(n). */
 void mr_writer_bytes(mr_writer *t, const char *bytes, idx count) {
     idx need;
     if (t->status != MR_OK) return;
@@ -44,6 +45,7 @@ void mr_writer_add(mr_writer *t, const char *format, ...) {
         mr_writer_bytes(t, piece, length);
 }
 
+/* jansson checks UTF-8 and escapes; both must agree with what our reader accepts. */
 void mr_writer_quote(mr_writer *t, const char *string) {
     json_t *value = json_string(string);        /* NULL when it is not UTF-8 */
     char   *quoted = value != NULL ? json_dumps(value, JSON_ENCODE_ANY) : NULL;
@@ -55,6 +57,7 @@ void mr_writer_quote(mr_writer *t, const char *string) {
     json_decref(value);
 }
 
+/* 1 to 17 digits: 17 always read back, fewer often do, and 1e-05 is what people expect to see. */
 void mr_writer_number(mr_writer *t, double value) {
     char number[400];
     int  digits = 1;
