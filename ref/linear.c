@@ -56,12 +56,13 @@ static void widen_bf16(real *out, const unsigned char *at, idx n) {
 void FN(widen)(real *out, const mr_matrix *W, idx r, idx start, idx n, mr_storage storage) {
     const idx offset = r * W->row_stride + start * W->col_stride;
     const unsigned char *at = (const unsigned char *)W->data + offset * mr_dtype_size(W->dtype);
-    if (W->col_stride == 1 && dtype_is_real(W->dtype)) memcpy(out, at, (size_t)n * sizeof *out);
+    if (needs_rounding(W, storage))   /* from the file's own value: one rounding */
+        for (idx i = 0; i < n; i++)
+            out[i] = (real)mr_round(element(W, offset + i * W->col_stride), storage);
+    else if (W->col_stride == 1 && dtype_is_real(W->dtype)) memcpy(out, at, (size_t)n * sizeof *out);
     else if (W->col_stride == 1 && W->dtype == MR_BF16) widen_bf16(out, at, n);
     else
         for (idx i = 0; i < n; i++) out[i] = (real)element(W, offset + i * W->col_stride);
-    if (needs_rounding(W, storage))
-        for (idx i = 0; i < n; i++) out[i] = (real)mr_round(out[i], storage);
 }
 
 /* ---- plain engine ---------------------------------------------------------------------------- */

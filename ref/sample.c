@@ -14,12 +14,14 @@ uint64_t mr_rng_next(mr_rng *rng) {
 
 double mr_rng_uniform(mr_rng *rng) { return (double)(mr_rng_next(rng) >> 11) * 0x1p-53; }
 
+static double value(double logit) { return isnan(logit) ? -(double)INFINITY : logit; }
+
 /* (S1) argmax, first maximum
  *                                                   mistral-inference generate.py, temperature 0 */
 int32_t mr_argmax(const double *logits, idx V) {
     idx best = 0;
     for (idx v = 1; v < V; v++)
-        if (logits[v] > logits[best] || (isnan(logits[best]) && !isnan(logits[v]))) best = v;
+        if (value(logits[v]) > value(logits[best])) best = v;
     return (int32_t)best;
 }
 

@@ -92,6 +92,10 @@ static void empty_and_single(void **state) {
     o[0] = o[1] = 9;
     assert_false(mr_attention_row_f64(o, NULL, NULL, q, &none, 0, 5, 4, 1, 2, MR_STORE_WIDE, MR_ATTENTION_EAGER));
     assert_true(o[0] == 0 && o[1] == 0);
+    const mr_keys_f32 none32 = {0};
+    float o32[] = {9, 9};
+    assert_false(mr_attention_row_f32(o32, NULL, NULL, NULL, &none32, 0, 4, 4, 1, 2, MR_STORE_WIDE, MR_ATTENTION_EAGER));
+    assert_true(o32[0] == 0 && o32[1] == 0);
     assert_true(mr_attention_row_f64(o, &p, &p, q, &one, 0, 0, 1, 1, 2, MR_STORE_WIDE, MR_ATTENTION_EAGER));
     check_bits("o", v, o, 2, sizeof *o);
 }

@@ -80,6 +80,22 @@ static void sizes_and_order(void **state) {
         }
 }
 
+/* Threads share out rows, never a sum. 130 x 513 x 9 products are enough to start them. */
+static void threads(void **state) {
+    (void)state;
+    static double w[ROWS * MOST], x[9 * MOST], want[9 * ROWS], y[9 * ROWS];
+    fill(w, ROWS * 513, 1);
+    fill(x, 9 * 513, 2);
+    const mr_matrix W = dense(w, MR_F64, ROWS, 513);
+    for (int bits = 32; bits <= 64; bits += 32)
+        for (int n = 1; n <= 4; n++) {
+            mr_set_threads(n);
+            linear(bits, n == 1 ? want : y, x, &W, 9, MR_STORE_WIDE, MR_PLAIN_ENGINE);
+            if (n > 1) check_bits("y", want, y, 9 * ROWS, sizeof *y);
+        }
+    mr_set_threads(1);
+}
+
 /* Against long sums in another order: f64 within n/16 + 5 roundings of half a unit, f32 within its one. */
 static void accuracy(void **state) {
     (void)state;
@@ -251,7 +267,7 @@ static void blas_odd_strides(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(worked_example), cmocka_unit_test(sizes_and_order), cmocka_unit_test(accuracy),
+        cmocka_unit_test(worked_example), cmocka_unit_test(sizes_and_order), cmocka_unit_test(threads), cmocka_unit_test(accuracy),
         cmocka_unit_test(linearity), cmocka_unit_test(views), cmocka_unit_test(element_types), cmocka_unit_test(storage),
         cmocka_unit_test(blas_against_plain), cmocka_unit_test(blas_odd_strides),
     };

@@ -167,6 +167,32 @@ static void precisions_and_engines(void **state) {
         }
 }
 
+/* Head dimension 64 and 40 tokens are work enough for threads; their number must not change a bit. */
+static void threads(void **state) {
+    (void)state;
+    enum { MANY = 40 };
+    int32_t tokens[MANY];
+    double want[MANY * V], got[MANY * V];
+    for (int i = 0; i < MANY; i++) tokens[i] = i * i % V;
+    for (int sparse = 0; sparse < 2; sparse++)
+        for (int precision = 0; precision < 2; precision++) {
+            mr_config c = sparse ? tiny_sparse(2) : tiny_config();
+            c.head_dim = 64, c.hidden_dim = 200;
+            tiny t;
+            tiny_open(&t, &c);
+            const mr_run_options o = {.precision = (mr_precision)precision};
+            mr_set_threads(1);
+            tiny_logits(&t, o, tokens, MANY, want, NULL);
+            for (int n = 2; n <= 5; n++) {
+                mr_set_threads(n);
+                tiny_logits(&t, o, tokens, MANY, got, NULL);
+                check_bits("logits", want, got, MANY * V, sizeof *got);
+            }
+            tiny_close(&t);
+        }
+    mr_set_threads(1);
+}
+
 /* Row h*D + 2i + t of a native file is row h*D + i + t*D/2 of a Hugging Face file: H heads for wq, G for wk. */
 static void to_half_split(double *rows, idx heads, idx D, idx cols) {
     double old[64 * 64];
@@ -225,7 +251,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dense_and_sparse), cmocka_unit_test(windows), cmocka_unit_test(shapes),
         cmocka_unit_test(expert_choices), cmocka_unit_test(router_picks), cmocka_unit_test(precisions_and_engines),
-        cmocka_unit_test(row_orders), cmocka_unit_test(weights_are_views),
+        cmocka_unit_test(threads), cmocka_unit_test(row_orders), cmocka_unit_test(weights_are_views),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -131,11 +131,10 @@ static void refused(mr_run *run, const int32_t *tokens, idx first, idx second, c
 }
 
 /* Each refusal by its message; afterwards the run goes on as if the call had not been made. */
-static void calls(void **state) {
-    (void)state;
+static void calls_in(mr_precision precision) {
     const idx capacity[] = {6, 4}, length[] = {3, 2}, rest[] = {3, 2};
     const int32_t low[] = {1, 2, -1, 3, 4}, high[] = {1, 2, 3, 4, V}, good[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
-    const mr_run_options o = {.precision = MR_F64_RUN, .n_seqs = 2, .capacity = capacity, .max_tokens = 5};
+    const mr_run_options o = {.precision = precision, .n_seqs = 2, .capacity = capacity, .max_tokens = 5};
     const mr_config c = tiny_config();
     tiny t;
     double before[5 * V], after[V];
@@ -163,10 +162,9 @@ static void calls(void **state) {
     tiny_close(&t);
 }
 
-static void too_many_at_once(void **state) {
-    (void)state;
+static void too_many_at_once(mr_precision precision) {
     const idx capacity[] = {6, 6};
-    const mr_run_options o = {.precision = MR_F32_RUN, .n_seqs = 2, .capacity = capacity, .max_tokens = 5};
+    const mr_run_options o = {.precision = precision, .n_seqs = 2, .capacity = capacity, .max_tokens = 5};
     const mr_config c = tiny_config();
     tiny t;
     tiny_open(&t, &c);
@@ -177,10 +175,9 @@ static void too_many_at_once(void **state) {
 }
 
 /* A rule that looks ahead cannot be fed in pieces; without a window, or with nothing new, it can. */
-static void longformer_in_pieces(void **state) {
-    (void)state;
+static void longformer_in_pieces(mr_precision precision) {
     const idx capacity[] = {6, 6}, first[] = {2, 0}, none[] = {0, 2};
-    const mr_run_options o = {.precision = MR_F64_RUN, .n_seqs = 2, .capacity = capacity, .max_tokens = 5};
+    const mr_run_options o = {.precision = precision, .n_seqs = 2, .capacity = capacity, .max_tokens = 5};
     mr_config c = tiny_config();
     c.window_rule = MR_WINDOW_LONGFORMER, c.n_windows = 1, c.windows[0] = 4;
     tiny t;
@@ -196,6 +193,15 @@ static void longformer_in_pieces(void **state) {
     tiny_forward(run, tiny_tokens, first);
     mr_run_close(run);
     tiny_close(&t);
+}
+
+static void calls(void **state) {
+    (void)state;
+    for (int precision = 0; precision < 2; precision++) {
+        calls_in((mr_precision)precision);
+        too_many_at_once((mr_precision)precision);
+        longformer_in_pieces((mr_precision)precision);
+    }
 }
 
 static void engines(void **state) {
@@ -244,6 +250,8 @@ static void last_rows(void **state) {
                 check_number("log p", mr_run_log_probability(full, last[call][row], 3), mr_run_log_probability(few, row, 3), 0);
             }
         }
+        const int32_t targets[] = {-1, 3, -1, -1, 5};          /* of the last call: rows 1 and 4 end a sequence */
+        check_number("loss", mr_run_cross_entropy(full, targets), mr_run_cross_entropy(few, (int32_t[]){3, 5}), 0);
         mr_run_close(full);
         mr_run_close(few);
         tiny_close(&t);
@@ -253,8 +261,7 @@ static void last_rows(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exact_memory), cmocka_unit_test(size_follows_the_options), cmocka_unit_test(absurd_sizes),
-        cmocka_unit_test(endless_capacity), cmocka_unit_test(calls), cmocka_unit_test(too_many_at_once), cmocka_unit_test(longformer_in_pieces),
-        cmocka_unit_test(engines), cmocka_unit_test(last_rows),
+        cmocka_unit_test(endless_capacity), cmocka_unit_test(calls), cmocka_unit_test(engines), cmocka_unit_test(last_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

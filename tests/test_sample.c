@@ -167,7 +167,7 @@ static void top_k(void **state) {
 static void top_p(void **state) {
     (void)state;
     const double flat[] = {4, 4, 4, 4}, steep[] = {0, 9, 0, 0};
-    assert_true(reachable(flat, 4, 1, 0, 0) == 1);                 /* the first always stays; 0 does not exceed 0 */
+    assert_true(reachable(flat, 4, 1, 0, 0) == 1);                 /* the first always stays */
     assert_true(reachable(flat, 4, 1, 0, 0.2) == 1);
     assert_true(reachable(flat, 4, 1, 0, 0.25) == 3);
     assert_true(reachable(flat, 4, 1, 0, 0.49) == 3);
