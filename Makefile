@@ -101,7 +101,7 @@ valgrind: all   ## the tests under valgrind memcheck
 	@MR_WRAP="valgrind -q --error-exitcode=99 --leak-check=full" tests/run.sh $(TESTS)
 
 cov:            ## line coverage: ref/ 100 %, the rest 90 %
-	@$(MAKE) --no-print-directory test COV=1 OPT=-O0
+	@find build -name "*.gcda" -delete 2>/dev/null; $(MAKE) --no-print-directory test COV=1 OPT=-O0
 	@tests/cov.sh
 
 determinism:    ## one hash of a MoE trace over threads, compilers and optimisation levels

@@ -129,21 +129,15 @@ mr_sizes mr_config_sizes(const mr_config *c) {
     const int64_t d = c->dim, L = c->n_layers, H = c->n_heads, G = c->n_kv_heads, D = c->head_dim;
     const int64_t F = c->hidden_dim, V = c->vocab_size, E = c->n_experts, K = c->n_experts_per_tok;
     mr_sizes s;
-    /* (Z1) wq, wk and wv, wo */
-    s.attention = d * H * D + 2 * d * G * D + H * D * d;
-    s.ffn = 3 * d * F;                                                        /* (Z2) w1, w2, w3 */
-    /* experts and router */
-    const int64_t all = E ? E * s.ffn + E * d : s.ffn;
-    const int64_t hit = E ? K * s.ffn + E * d : s.ffn;
-    /* embedding, head, final norm */
-    const int64_t tables = (c->tied_embeddings ? 1 : 2) * V * d + d;
-    s.total  = tables + L * (s.attention + 2 * d + all);                      /* (Z3) */
-    s.active = tables + L * (s.attention + 2 * d + hit);                      /* (Z4) */
-    /* (Z5) the embedding is a lookup */
-    s.flops_token = 2 * (V * d + L * (s.attention + hit));
-    /* q.k and P v, 2 FLOPs each */
-    s.flops_key   = 4 * L * H * D;
-    s.cache_token = 2 * L * G * D;                                            /* (Z6) */
+    s.attention = 2 * d * H * D + 2 * d * G * D;                    /* (Z1) wq and wo, wk and wv */
+    s.ffn = 3 * d * F;                                              /* (Z2) w1, w2, w3 */
+    const int64_t router = E * d, tables = (c->tied_embeddings ? 1 : 2) * V * d + d;
+    const int64_t all = E ? E * s.ffn + router : s.ffn, hit = E ? K * s.ffn + router : s.ffn;
+    s.total  = tables + L * (s.attention + 2 * d + all);            /* (Z3) */
+    s.active = tables + L * (s.attention + 2 * d + hit);            /* (Z4) K of E experts */
+    s.flops_token = 2 * (V * d + L * (s.attention + hit));          /* (Z5) embedding: a lookup */
+    s.flops_key   = 4 * L * H * D;                                  /* (Z5) q.k and P v */
+    s.cache_token = 2 * L * G * D;                                  /* (Z6) k and v */
     return s;
 }
 

@@ -7,20 +7,20 @@
 
 mr_status mr_safetensors_save(const char *path, const mr_tensor *tensor, idx count,
                               const char *const *metadata, mr_err *err) {
-    mr_stream  stream = {0};
+    mr_saver  stream = {0};
     mr_tensor *sorted = mr_alloc(count, sizeof *sorted, err);
     if (sorted == NULL) return MR_BAD;
     if (count > 0) memcpy(sorted, tensor, (size_t)count * sizeof *sorted);
-    mr_stream_sort(sorted, count);
+    mr_saver_sort(sorted, count);
 
-    mr_status status = mr_stream_open(&stream, path, sorted, count, metadata, err);
+    mr_status status = mr_saver_open(&stream, path, sorted, count, metadata, err);
     for (idx i = 0; i < count && status == MR_OK; i++) {
         const mr_tensor *t = &sorted[i];
         const idx bytes = mr_count(t->rank, t->dim) * mr_dtype_size(t->dtype);
-        status = mr_stream_write(&stream, t->data, bytes, err);
+        status = mr_saver_write(&stream, t->data, bytes, err);
     }
-    if (status == MR_OK) status = mr_stream_commit(&stream, err);
-    mr_stream_abandon(&stream);
+    if (status == MR_OK) status = mr_saver_commit(&stream, err);
+    mr_saver_abandon(&stream);
     mr_free(sorted);
     return status;
 }

@@ -39,10 +39,10 @@ static idx source_row(const job *j, mr_param param, idx r) {
 
 /* Bytes stay bytes where nothing changes, so that NaN payloads survive; otherwise through
  * double. */
-static mr_status write_row(const job *j, mr_stream *s, const mr_matrix *m, mr_dtype to, idx r) {
+static mr_status write_row(const job *j, mr_saver *s, const mr_matrix *m, mr_dtype to, idx r) {
     const idx size = mr_dtype_size(m->dtype);
     if (to == m->dtype && m->col_stride == 1)
-        return mr_stream_write(s, (const char *)m->data + r * m->row_stride * size, m->cols * size,
+        return mr_saver_write(s, (const char *)m->data + r * m->row_stride * size, m->cols * size,
                                j->err);
     for (idx c = 0; c < m->cols; c++) {
         const idx at = r * m->row_stride + c * m->col_stride;
@@ -51,7 +51,7 @@ static mr_status write_row(const job *j, mr_stream *s, const mr_matrix *m, mr_dt
         else
             mr_element_put(j->row, to, c, mr_element_get(m->data, m->dtype, at));
     }
-    return mr_stream_write(s, j->row, m->cols * mr_dtype_size(to), j->err);
+    return mr_saver_write(s, j->row, m->cols * mr_dtype_size(to), j->err);
 }
 
 /* The table of mr_model is not const in mr_param_matrix; nothing here writes through it. */
@@ -86,15 +86,15 @@ static mr_status plan(job *j) {
         t->data = &j->param[i];
         if (k->cols > longest) longest = k->cols;
     }
-    mr_stream_sort(j->tensor, n);
+    mr_saver_sort(j->tensor, n);
     j->row = mr_alloc(longest, 8, j->err);
     return j->row != NULL ? MR_OK : MR_BAD;
 }
 
 /* In file order, one row at a time: the converted model is never in memory. */
-static mr_status write_weights(const job *j, mr_stream *s, const char *path) {
+static mr_status write_weights(const job *j, mr_saver *s, const char *path) {
     static const char *const metadata[] = {"format", "pt", NULL};
-    if (mr_stream_open(s, path, j->tensor, j->names.count, metadata, j->err)) return MR_BAD;
+    if (mr_saver_open(s, path, j->tensor, j->names.count, metadata, j->err)) return MR_BAD;
     for (idx i = 0; i < j->names.count; i++) {
         const mr_param   param = *(const mr_param *)j->tensor[i].data;
         const mr_matrix *m = matrix_of(j, param);
@@ -136,7 +136,7 @@ static mr_status prepare_folder(const char *folder, const char *other, mr_err *e
  * configuration has the weights it speaks of. */
 static mr_status write_folder(job *j, const char *folder) {
     const bool native = j->layout == MR_LAYOUT_NATIVE;
-    mr_stream  stream = {0};
+    mr_saver  stream = {0};
     mr_atomic  file = {0};
     if (prepare_folder(folder, native ? "config.json" : "params.json", j->err)) return MR_BAD;
     char *config = mr_string_path(folder, native ? "params.json" : "config.json", j->err);
@@ -145,9 +145,9 @@ static mr_status write_folder(job *j, const char *folder) {
                                  j->err);
     mr_status status = config != NULL && weights != NULL ? write_config(j, &file, config) : MR_BAD;
     if (status == MR_OK) status = write_weights(j, &stream, weights);
-    if (status == MR_OK) status = mr_stream_commit(&stream, j->err);
+    if (status == MR_OK) status = mr_saver_commit(&stream, j->err);
     if (status == MR_OK) status = mr_atomic_commit(&file, j->err);
-    mr_stream_abandon(&stream);
+    mr_saver_abandon(&stream);
     mr_atomic_abandon(&file);
     mr_free(config);
     mr_free(weights);

@@ -25,7 +25,7 @@ static int by_type_and_name(const void *a, const void *b) {
     return order != 0 ? order : strcmp(x->name, y->name);
 }
 
-void mr_stream_sort(mr_tensor *tensor, idx count) {
+void mr_saver_sort(mr_tensor *tensor, idx count) {
     qsort(tensor, (size_t)count, sizeof *tensor, by_type_and_name);
 }
 
@@ -100,11 +100,11 @@ static mr_status make_header(mr_writer *text, const char *path, const mr_tensor 
     return text->status;
 }
 
-mr_status mr_stream_open(mr_stream *s, const char *path, const mr_tensor *tensor, idx count,
+mr_status mr_saver_open(mr_saver *s, const char *path, const mr_tensor *tensor, idx count,
                          const char *const *metadata, mr_err *err) {
     mr_writer text = {.err = err};
     unsigned char length[8];
-    *s = (mr_stream){0};
+    *s = (mr_saver){0};
     mr_status status = count <= MR_MAX_TENSORS ? check_unique(path, tensor, count, err)
         : mr_fail(err, MR_BAD, "%s: %td tensors are over the limit of %td", path, count,
                   MR_MAX_TENSORS);
@@ -116,19 +116,19 @@ mr_status mr_stream_open(mr_stream *s, const char *path, const mr_tensor *tensor
     if (status == MR_OK) status = mr_atomic_write(&s->file, length, 8, err);
     if (status == MR_OK) status = mr_atomic_write(&s->file, text.data, text.length, err);
     mr_writer_free(&text);
-    if (status != MR_OK) mr_stream_abandon(s);
+    if (status != MR_OK) mr_saver_abandon(s);
     return status;
 }
 
 /* Hands the waiting bytes over; they are gone from the buffer even when that fails. */
-static mr_status flush(mr_stream *s, mr_err *err) {
+static mr_status flush(mr_saver *s, mr_err *err) {
     idx held = s->held;
     s->held = 0;
     return held > 0 ? mr_atomic_write(&s->file, s->buffer, held, err) : MR_OK;
 }
 
 /* Large pieces go past the buffer, so that a mapped tensor is written from where it is. */
-mr_status mr_stream_write(mr_stream *s, const void *data, idx bytes, mr_err *err) {
+mr_status mr_saver_write(mr_saver *s, const void *data, idx bytes, mr_err *err) {
     if (bytes > s->expected - s->written)
         return mr_fail(err, MR_BAD, "%s: internal: more data than the header says", s->file.path);
     s->written += bytes;
@@ -140,17 +140,17 @@ mr_status mr_stream_write(mr_stream *s, const void *data, idx bytes, mr_err *err
 }
 
 /* A file whose header and data disagree never gets its name. */
-mr_status mr_stream_commit(mr_stream *s, mr_err *err) {
+mr_status mr_saver_commit(mr_saver *s, mr_err *err) {
     mr_status status = flush(s, err);
     if (status == MR_OK && s->written != s->expected)
         status = mr_fail(err, MR_BAD, "%s: internal: less data than the header says", s->file.path);
     if (status == MR_OK) status = mr_atomic_commit(&s->file, err);
-    mr_stream_abandon(s);
+    mr_saver_abandon(s);
     return status;
 }
 
-void mr_stream_abandon(mr_stream *s) {
+void mr_saver_abandon(mr_saver *s) {
     mr_atomic_abandon(&s->file);
     mr_free(s->buffer);
-    *s = (mr_stream){0};
+    *s = (mr_saver){0};
 }

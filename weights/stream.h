@@ -12,22 +12,22 @@ typedef struct {
     unsigned char *buffer;
     idx            held;                /* bytes waiting in the buffer */
     idx            expected, written;   /* bytes of data: promised by the header, handed over */
-} mr_stream;
+} mr_saver;
 
 /* Sorts tensors into the order of the file: wider types first, then by name, as the public library
  * does. */
-void mr_stream_sort(mr_tensor *tensor, idx count);
+void mr_saver_sort(mr_tensor *tensor, idx count);
 
 /* Opens the file and writes the header for tensors in file order; their `data` are not looked at.
  * metadata: key, value, key, value, NULL; or NULL. Nothing is open after a failure. */
-mr_status mr_stream_open(mr_stream *stream, const char *path, const mr_tensor *tensor, idx count,
+mr_status mr_saver_open(mr_saver *stream, const char *path, const mr_tensor *tensor, idx count,
                          const char *const *metadata, mr_err *err);
 
 /* Appends data. After a failure only abandon makes sense. */
-mr_status mr_stream_write(mr_stream *stream, const void *data, idx bytes, mr_err *err);
+mr_status mr_saver_write(mr_saver *stream, const void *data, idx bytes, mr_err *err);
 
 /* Puts the finished file in place. The stream is {0} afterwards, whatever happens. */
-mr_status mr_stream_commit(mr_stream *stream, mr_err *err);
-void      mr_stream_abandon(mr_stream *stream);
+mr_status mr_saver_commit(mr_saver *stream, mr_err *err);
+void      mr_saver_abandon(mr_saver *stream);
 
 #endif
