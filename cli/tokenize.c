@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/base64.h"
+#include "tokenizer/base64.h"
 
 static json_t *string_of(const mr_text *text) { return json_stringn(text->count > 0 ? text->byte : "", (size_t)text->count); }
 

@@ -22,6 +22,9 @@ static void *take(arena *a, idx count, idx size) {
     return at;
 }
 
+/* a * b; -1 on overflow, which take() passes on. */
+static idx times(idx a, idx b) { return mr_count(2, (const idx[]){a, b}); }
+
 /* Ring length of a layer, per sequence: what its window can still see, or every position of the
  * longest sequence. */
 static idx ring_slots(const FN(run) *run, idx layer) {
@@ -40,15 +43,15 @@ static void carve_sequences(FN(run) *run, arena *a) {
 
 static void carve_activations(FN(run) *run, arena *a) {
     const mr_config *c = &run->model->config;
-    const idx T = run->options.max_tokens, copies = T * c->n_experts_per_tok;
+    const idx T = run->options.max_tokens, copies = times(T, c->n_experts_per_tok);
     run->position = take(a, T, sizeof *run->position);
-    run->cos_ = take(a, T * (c->head_dim / 2), sizeof(real));
-    run->sin_ = take(a, T * (c->head_dim / 2), sizeof(real));
+    run->cos_ = take(a, times(T, c->head_dim / 2), sizeof(real));
+    run->sin_ = take(a, times(T, c->head_dim / 2), sizeof(real));
 #define TENSOR(field, name, scope, type, shape, equation) \
     run->field = take(a, FN(tensor_room)(run, FN(T_##field)), sizeof *run->field);
 #include "ref/tensors.def"
-    run->row       = take(a, c->n_heads * run->longest, sizeof(real));
-    run->expert_in = take(a, c->n_experts > 0 ? T * c->dim : 0, sizeof(real));
+    run->row       = take(a, times(c->n_heads, run->longest), sizeof(real));
+    run->expert_in = take(a, c->n_experts > 0 ? times(T, c->dim) : 0, sizeof(real));
     run->copy      = take(a, copies, sizeof *run->copy);
     run->place     = take(a, copies, sizeof *run->place);
     run->bin       = take(a, c->n_experts + 1, sizeof *run->bin);
@@ -77,7 +80,7 @@ static void carve_rings(FN(run) *run, arena *a) {
         run->ring_k[l] = k;
         run->ring_v[l] = v;
     }
-    run->slot_position = take(a, run->options.n_seqs * most, sizeof *run->slot_position);
+    run->slot_position = take(a, times(run->options.n_seqs, most), sizeof *run->slot_position);
 }
 
 idx FN(carve)(FN(run) *run, char *memory) {

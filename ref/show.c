@@ -64,12 +64,13 @@ static idx elements(const FN(run) *run, enum FN(tensor) which, idx rows) {
 
 idx FN(tensor_room)(const FN(run) *run, enum FN(tensor) which) {
     const mr_run_options *o = &run->options;
-    const idx rows = table[which].scope == EXPERT
-                         ? o->max_tokens * run->model->config.n_experts_per_tok
-                         : o->max_tokens;
     const bool only_shown = which == FN(T_mask) || which == FN(T_scores) || which == FN(T_probs);
+    idx rows = o->max_tokens;
     if (table[which].scope == CACHE || (only_shown && o->tap == NULL)) return 0;
-    return elements(run, which, which == FN(T_logits) && o->last_only ? o->n_seqs : rows);
+    if (which == FN(T_logits) && o->last_only) rows = o->n_seqs;
+    if (table[which].scope == EXPERT && !mr_mul(rows, run->model->config.n_experts_per_tok, &rows))
+        return -1;
+    return elements(run, which, rows);
 }
 
 bool FN(wanted)(const FN(run) *run, enum FN(tensor) which, idx layer, idx expert, idx rows) {

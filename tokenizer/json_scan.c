@@ -201,7 +201,6 @@ bool mr_scan_skip(mr_scan *in) {
             depth--;
         }
     } while (depth > 0);
-    in->fresh = false;
     return true;
 }
 
