@@ -118,6 +118,7 @@ golden: $(PYTHON)        ## regenerate golden/cases from Hugging Face's own clas
 
 golden-check: all $(PYTHON)  ## prove that the committed golden files are what PyTorch gives, and ids what sentencepiece gives
 	$(PYTHON) golden/check.py
+	$(PYTHON) tests/sentencepiece_differential.py golden/.venv/lib/python3*/site-packages/mistral_common/data/*.model*
 
 bench: all      ## ratios taken in one run; asserts nothing
 	@bench/run.sh

@@ -1,0 +1,78 @@
+/* A chat request in memory, and the steps it goes through: read, check, merge, encode. */
+#ifndef MR_TOKENIZER_CHAT_REQUEST_H
+#define MR_TOKENIZER_CHAT_REQUEST_H
+
+#include "tokenizer/pyjson.h"
+
+typedef enum { MR_CHAT_SYSTEM, MR_CHAT_USER, MR_CHAT_ASSISTANT, MR_CHAT_TOOL } mr_chat_role;
+
+/* One part of a content that was written as a list. */
+typedef struct {
+    bool    thinking, closed;
+    mr_span text;
+} mr_chat_part;
+
+/* A content is a text, or a list of parts. Absent and null are the empty text. */
+typedef struct {
+    bool          list;
+    mr_span       text; /* when it is no list */
+    mr_chat_part *part;
+    idx           parts;
+} mr_chat_content;
+
+/* Arguments that are JSON are kept parsed, all others as a JSON string. */
+typedef struct {
+    mr_span      id, name;
+    const mr_py *arguments;
+} mr_chat_call;
+
+typedef struct {
+    mr_chat_role    role;
+    mr_chat_content content;
+    mr_chat_call   *call; /* assistant */
+    idx             calls;
+    bool            prefix; /* assistant: the answer goes on from here, no EOS */
+    const mr_py    *id, *name; /* tool: of the call it answers, of the tool; NULL when not given */
+} mr_chat_message;
+
+typedef struct {
+    mr_span      name, description;
+    const mr_py *parameters;
+} mr_chat_tool;
+
+typedef struct {
+    mr_py_arena      arena; /* owns everything below, but not the text of the request */
+    mr_chat_message *message;
+    idx              messages;
+    mr_chat_tool    *tool;
+    idx              tools;
+    mr_span          system; /* v1 to v3 after the merge: all system texts; empty: none */
+    int              version; /* 1, 2, 3, 7, 11 or 13 */
+} mr_chat_request;
+
+/* Reads JSON into *out, which starts as {0} but for its version; unknown fields and wrong types
+ * are refused. Freed by mr_py_free(&out->arena), also after a failure. */
+mr_status mr_chat_read(const char *json, idx bytes, mr_chat_request *out, mr_err *err);
+
+/* The rules about order, names and ids that mistral-common applies in its default mode. */
+mr_status mr_chat_check(const mr_chat_request *request, mr_err *err);
+
+/* Whether a JSON value is a JSON Schema of draft 7; `where` opens the message. */
+mr_status mr_chat_schema(const mr_py *schema, const char *where, mr_err *err);
+
+/* Whether Python's re.compile would take the pattern. */
+bool mr_chat_regex(mr_span pattern);
+
+/* Replaces the messages by the merged ones. */
+mr_status mr_chat_merge(mr_chat_request *request, mr_err *err);
+
+/* Text and ids of a merged request. */
+mr_status mr_chat_print(const mr_tokenizer *tokenizer, const mr_chat_request *request,
+                        mr_text *text, mr_ids *ids, mr_err *err);
+
+/* bool(content) of Python: an empty text and an empty list are false. */
+static inline bool mr_chat_some(const mr_chat_content *content) {
+    return content->list ? content->parts > 0 : content->text.count > 0;
+}
+
+#endif
