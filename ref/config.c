@@ -136,7 +136,7 @@ mr_sizes mr_config_sizes(const mr_config *c) {
     s.total  = tables + L * (s.attention + 2 * d + all);            /* (Z3) */
     s.active = tables + L * (s.attention + 2 * d + hit);            /* (Z4) K of E experts */
     s.flops_token = 2 * (V * d + L * (s.attention + hit));          /* (Z5) embedding: a lookup */
-    s.flops_key   = 4 * L * H * D;                                  /* (Z5) q.k and P v */
+    s.flops_key   = 4 * L * H * D;                                  /* q.k and P v */
     s.cache_token = 2 * L * G * D;                                  /* (Z6) k and v */
     return s;
 }

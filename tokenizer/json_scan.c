@@ -248,7 +248,7 @@ idx mr_span_text(const mr_span *span, char *out) {
 
 /* Keys are rarely escaped, and those we look for are short. */
 bool mr_span_is(const mr_span *span, const char *text) {
-    char plain[256];
+    char plain[1024];
     idx size = (idx)strlen(text);
     if (!span->escaped)
         return span->size == size && memcmp(span->bytes, text, (size_t)size) == 0;
