@@ -8,6 +8,7 @@ BLAS    = 1# the blas engine; 0: plain C loops only
 SAN     = 0# 1: AddressSanitizer and UndefinedBehaviorSanitizer
 COV     = 0# 1: coverage counters
 WERROR  = 0# 1: warnings are errors
+V       = 0# 1: show every command
 PREFIX  = /usr/local
 JOBS   := $(shell nproc 2>/dev/null || echo 1)
 # == end of settings ==================================================================================================
@@ -39,6 +40,8 @@ OBJ    := $(ONCE:%.c=$(BUILD)/%.o) $(foreach f,$(TWICE),$(BUILD)/ref/$(f)_f32.o 
 CLI    := $(patsubst %.c,$(BUILD)/%.o,$(wildcard cli/*.c))
 LIB    := $(BUILD)/libmistral-ref.a
 TESTS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
+Q      := $(if $(filter 1,$(V)),,@)
+SAY     = @echo "  $(CC) $(@:$(BUILD)/%=%)"
 PYTHON  = golden/.venv/bin/python
 
 ifeq ($(MAKELEVEL),0)
@@ -52,7 +55,8 @@ build: $(BUILD)/mistral-ref
 	@cp -f $< mistral-ref.new && mv -f mistral-ref.new mistral-ref && mkdir -p build && cp -f $(LIB) build/
 
 $(BUILD)/mistral-ref: $(CLI) $(LIB)
-	$(CC) $(FLAGS) $(LDFLAGS) -o $@ $(CLI) $(LIB) $(LIBS)
+	$(SAY)
+	$(Q)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $(CLI) $(LIB) $(LIBS)
 
 $(LIB): $(OBJ)
 	@rm -f $@
@@ -60,16 +64,20 @@ $(LIB): $(OBJ)
 
 $(BUILD)/%_f32.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(FLAGS) -DMR_BITS=32 -c -o $@ $<
+	$(SAY)
+	$(Q)$(CC) $(FLAGS) -DMR_BITS=32 -c -o $@ $<
 $(BUILD)/%_f64.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(FLAGS) -DMR_BITS=64 -c -o $@ $<
+	$(SAY)
+	$(Q)$(CC) $(FLAGS) -DMR_BITS=64 -c -o $@ $<
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(FLAGS) -c -o $@ $<
+	$(SAY)
+	$(Q)$(CC) $(FLAGS) -c -o $@ $<
 
 $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(BUILD)/tests/check.o $(LIB)
-	$(CC) $(FLAGS) $(LDFLAGS) -o $@ $< $(BUILD)/tests/check.o $(LIB) -lcmocka $(LIBS)
+	$(SAY)
+	$(Q)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $< $(BUILD)/tests/check.o $(LIB) -lcmocka $(LIBS)
 .PRECIOUS: $(BUILD)/tests/%.o
 
 PACKAGES = gcc make pkg-config zlib1g-dev libjansson-dev libutf8proc-dev libopenblas-openmp-dev libgomp1 libcmocka-dev
