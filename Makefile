@@ -104,9 +104,8 @@ lint:           ## structure: include order, file and line size, one tag per equ
 san:            ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory test SAN=1
 
-valgrind: all   ## the tests under valgrind memcheck
-	@$(MAKE) --no-print-directory -j$(JOBS) OMP=0 all $(TESTS:$(BUILD)/%=$(BUILD)/%)
-	@MR_WRAP="valgrind -q --error-exitcode=99 --leak-check=full" tests/run.sh $(TESTS)
+valgrind:       ## the tests under valgrind memcheck
+	@MR_WRAP="valgrind -q --error-exitcode=99 --leak-check=full" $(MAKE) --no-print-directory test OMP=0
 
 cov:            ## line coverage: ref/ 100 %, the rest 90 %
 	@find build -name "*.gcda" -delete 2>/dev/null; $(MAKE) --no-print-directory test COV=1 OPT=-O0

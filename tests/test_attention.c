@@ -177,14 +177,15 @@ static void storage_conventions(void **state) {
     }
 }
 
-/* The scaled product is rounded a second time: D = 2, product 3, 3/sqrt 2 = 2.1213 lies between bf16 2.109375 and 2.125. */
-static void eager_rounds_the_scaled_product(void **state) {
+/* D = 2, so that the scale is no power of two. The product 1 + 2^-8 becomes 1 and then 0.7071 becomes 0.70703125, where a
+ * single rounding of 0.70987 would give 0.7109375. The product 3 is exact; 2.1213 becomes 2.125. */
+static void eager_rounds_twice(void **state) {
     (void)state;
-    const double q[] = {3, 0}, k[] = {1, 0}, v[] = {1, 1}, want = 2.125;
+    const double q[] = {1, 0}, k[] = {1 + 0x1p-8, 0, 3, 0}, v[] = {1, 1, 1, 1}, want[] = {0.70703125, 2.125};
     const mr_keys_f64 keys = fresh(k, v);
-    double o[2], s, p;
-    mr_attention_row_f64(o, &s, &p, q, &keys, 0, 0, 1, 1, 2, MR_STORE_BF16, MR_ATTENTION_EAGER);
-    check_bits("score", &want, &s, 1, sizeof s);
+    double o[2], s[2], p[2];
+    mr_attention_row_f64(o, s, p, q, &keys, 0, 0, 2, 1, 2, MR_STORE_BF16, MR_ATTENTION_EAGER);
+    check_bits("scores", want, s, 2, sizeof *s);
 }
 
 /* Six query heads on two KV heads (groups of three): values of KV head g are all g + 1, so the output of a query head names
@@ -228,7 +229,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(worked_example), cmocka_unit_test(precisions), cmocka_unit_test(softmax_edges),
         cmocka_unit_test(empty_and_single), cmocka_unit_test(ring_equals_linear), cmocka_unit_test(head_dims),
-        cmocka_unit_test(storage_conventions), cmocka_unit_test(eager_rounds_the_scaled_product),
+        cmocka_unit_test(storage_conventions), cmocka_unit_test(eager_rounds_twice),
         cmocka_unit_test(heads_are_named), cmocka_unit_test(grouped_from_multi_head),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

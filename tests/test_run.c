@@ -74,6 +74,26 @@ static void size_follows_the_options(void **state) {
     tiny_close(&t);
 }
 
+/* One row of logits per sequence: with as many tokens as sequences, last_only saves nothing. A ring of W keys: the second
+ * slot costs 2 layers times a key and a value of 8 doubles. */
+static void size_by_parts(void **state) {
+    (void)state;
+    const idx capacity[] = {20, 20, 20, 20, 20};
+    mr_config c = tiny_config();
+    tiny t;
+    tiny_open(&t, &c);
+    mr_run_options o = {.precision = MR_F64_RUN, .n_seqs = 5, .capacity = capacity, .max_tokens = 5};
+    const idx all = mr_run_size(&t.model, &o);
+    o.last_only = true;
+    assert_true(mr_run_size(&t.model, &o) == all);
+    o.n_seqs = 1;
+    t.model.config.n_windows = 1, t.model.config.windows[0] = 1;
+    const idx one = mr_run_size(&t.model, &o);
+    t.model.config.windows[0] = 2;
+    assert_true(mr_run_size(&t.model, &o) == one + 2 * 2 * 8 * 8);
+    tiny_close(&t);
+}
+
 /* Sizes that no machine has: -1, and a refusal instead of a crash. */
 static void absurd_sizes(void **state) {
     (void)state;
@@ -260,7 +280,8 @@ static void last_rows(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exact_memory), cmocka_unit_test(size_follows_the_options), cmocka_unit_test(absurd_sizes),
+        cmocka_unit_test(exact_memory), cmocka_unit_test(size_follows_the_options), cmocka_unit_test(size_by_parts),
+        cmocka_unit_test(absurd_sizes),
         cmocka_unit_test(endless_capacity), cmocka_unit_test(calls), cmocka_unit_test(engines), cmocka_unit_test(last_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -123,6 +123,21 @@ static void inverse_distribution(void **state) {
     }
 }
 
+/* Two equal tokens share [0,1) as [0,1/2) and [1/2,1): states whose next numbers are 0, 1/2 - 2^-53, 1/2 and 1 - 2^-53, found
+ * by running splitmix64 backwards. */
+static void boundaries(void **state) {
+    (void)state;
+    const double z[] = {3, 3};
+    const struct { uint64_t state; double u; int32_t want; } cases[] = {
+        {7046029254386353131U, 0, 0}, {959135552437182909U, 0.5 - 0x1p-53, 0},
+        {3453682501520545093U, 0.5, 1}, {3558559446808474027U, 1 - 0x1p-53, 1}};
+    for (int i = 0; i < 4; i++) {
+        mr_rng rng = mr_rng_seed(cases[i].state), same = rng;
+        check_number("u", cases[i].u, mr_rng_uniform(&same), 0);
+        assert_int_equal(draw(z, 2, 1, 0, 1, &rng), cases[i].want);
+    }
+}
+
 /* 1e5 draws: each count within 5 sigma of n p, p = softmax(z / 0.7). */
 static void distribution(void **state) {
     (void)state;
@@ -202,7 +217,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(splitmix64), cmocka_unit_test(uniform), cmocka_unit_test(argmax),
         cmocka_unit_test(argmax_of_nan_and_minus_infinity), cmocka_unit_test(greedy),
-        cmocka_unit_test(inverse_distribution), cmocka_unit_test(distribution), cmocka_unit_test(same_seed_same_tokens),
+        cmocka_unit_test(inverse_distribution), cmocka_unit_test(boundaries),
+        cmocka_unit_test(distribution), cmocka_unit_test(same_seed_same_tokens),
         cmocka_unit_test(top_k), cmocka_unit_test(top_p), cmocka_unit_test(renormalised), cmocka_unit_test(odd_logits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

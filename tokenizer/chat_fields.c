@@ -21,10 +21,7 @@ static int truth(const mr_py *value) {
     if (value->kind == MR_PY_TRUE || value->kind == MR_PY_FALSE) return value->kind == MR_PY_TRUE;
     if (value->kind == MR_PY_INT)
         return mr_span_is(value->text, "1") ? 1 : mr_span_is(value->text, "0") ? 0 : -1;
-    if (value->kind == MR_PY_FLOAT) {
-        const bool below = value->real < 1, above = value->real > 0;
-        return below && !above && value->real >= 0 ? 0 : above && !below && value->real <= 1 ? 1 : -1;
-    }
+    if (value->kind == MR_PY_FLOAT) return value->real == 0 ? 0 : value->real == 1 ? 1 : -1;
     if (value->kind != MR_PY_STRING) return -1;
     for (int i = 0; i < 6; i++) {
         if (same_word(value->text, yes[i])) return 1;
@@ -67,7 +64,7 @@ static bool count(const mr_py *value) {
     double x;
     if (!number(value, &x) || !(x >= 0)) return false;
     if (value->kind == MR_PY_INT) return true;
-    return x < 9.2e18 && !(x - (double)(int64_t)x > 0);
+    return x < 9.2e18 && (double)(int64_t)x == x;
 }
 
 static bool fits(const mr_py *value, mr_field_type type) {

@@ -60,22 +60,27 @@ static mr_status read_content(reader *r, const mr_py *value, mr_chat_content *ou
 
 /* ---- tool calls ---------------------------------------------------------------------------- */
 
-/* Text that is no JSON stays a string; a limit of the reader is a refusal, as in Python. */
-static mr_status read_arguments(reader *r, const mr_py *value, const mr_py **out) {
-    static const mr_py nothing = {.kind = MR_PY_DICT};
+mr_status mr_chat_json(mr_py_arena *arena, mr_span text, const char *where, const mr_py **out,
+                       mr_err *err) {
     mr_err reason = {0};
     bool malformed;
+    if (text.count == 0) text = (mr_span){"{}", 2};
+    if (mr_py_read(arena, text.byte, text.count, out, &malformed, &reason) == MR_OK) return MR_OK;
+    if (!malformed) return mr_fail(err, MR_BAD, "%s: %s", where, reason.text);
+    mr_py *string = mr_py_alloc(arena, 1, (idx)sizeof *string, err);
+    if (string == NULL) return MR_BAD;
+    string->kind = MR_PY_STRING;
+    string->text = text;
+    *out = string;
+    return MR_OK;
+}
+
+static mr_status read_arguments(reader *r, const mr_py *value, const mr_py **out) {
     *out = value;
-    if (value == NULL || (value->kind == MR_PY_STRING && value->text.count == 0)) *out = &nothing;
-    if (*out == &nothing || value->kind == MR_PY_DICT) return MR_OK;
-    if (value->kind != MR_PY_STRING)
+    if (value != NULL && value->kind == MR_PY_DICT) return MR_OK;
+    if (value != NULL && value->kind != MR_PY_STRING)
         return mr_fail(r->err, MR_BAD, "%s: arguments must be a string or an object", r->where);
-    if (mr_py_read(r->arena, value->text.byte, value->text.count, out, &malformed, &reason) ==
-        MR_OK)
-        return MR_OK;
-    *out = value;
-    return malformed ? MR_OK
-                     : mr_fail(r->err, MR_BAD, "%s: arguments: %s", r->where, reason.text);
+    return mr_chat_json(r->arena, mr_chat_string(value, ""), r->where, out, r->err);
 }
 
 static mr_status read_call(reader *r, const mr_py *value, mr_chat_call *out) {

@@ -33,6 +33,7 @@ typedef struct {
     idx             calls;
     bool            prefix; /* assistant: the answer goes on from here, no EOS */
     const mr_py    *id, *name; /* tool: of the call it answers, of the tool; NULL when not given */
+    const mr_py    *result;    /* tool, v1 to v3 after the merge: the content as JSON */
 } mr_chat_message;
 
 typedef struct {
@@ -53,6 +54,11 @@ typedef struct {
 /* Reads JSON into *out, which starts as {0} but for its version; unknown fields and wrong types
  * are refused. Freed by mr_py_free(&out->arena), also after a failure. */
 mr_status mr_chat_read(const char *json, idx bytes, mr_chat_request *out, mr_err *err);
+
+/* A text that may be JSON: its value, {} for an empty text, else the text as a string. MR_BAD when
+ * Python's reader would meet a limit in it. */
+mr_status mr_chat_json(mr_py_arena *arena, mr_span text, const char *where, const mr_py **out,
+                       mr_err *err);
 
 /* The rules about order, names and ids that mistral-common applies in its default mode. */
 mr_status mr_chat_check(const mr_chat_request *request, mr_err *err);

@@ -9,13 +9,14 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The names under which models of this family are published, other than tokenizer.model itself.
- * "m1" marks the variant for models with images; the text part is the same. */
-static const char *const versioned[] = {
+/* The names under which models of this family are published, Mistral's own formats. "m1" marks the
+ * variant for models with images; the text part is the same. */
+static const char *const names[] = {
     "tokenizer.model.v1",   "tokenizer.model.v2",   "tokenizer.model.v3",   "tokenizer.model.v7",
     "tokenizer.model.v1m1", "tokenizer.model.v2m1", "tokenizer.model.v3m1", "tokenizer.model.v7m1",
+    "tokenizer.model",      "tekken.json",
 };
-enum { VERSIONED = sizeof versioned / sizeof versioned[0] };
+enum { NAMES = sizeof names / sizeof names[0], PLAIN = NAMES - 2 /* the name without a version */ };
 
 void mr_tokenizer_file_free(mr_tokenizer_file *file) {
     mr_free(file->path);
@@ -53,31 +54,32 @@ static mr_status try_name(const char *folder, const char *name, FILE **stream, c
 /* The tokenizer inside a folder. `path` may as well be a file: then no name below it exists and
  * *stream stays NULL. Repositories on the hub often carry the same vocabulary twice, as
  * tokenizer.model and as tokenizer.model.v3: the second name is the better one, for it tells the
- * version. Two versions, on the other hand, are two vocabularies, and guessing would be wrong half
- * of the time. */
+ * version. Two versions, or a tokenizer.model and a tekken.json, are two vocabularies, and guessing
+ * would be wrong half of the time. */
 static mr_status find_in_folder(const char *folder, FILE **stream, char **path, mr_err *err) {
     mr_status status = MR_OK;
     const char *first = NULL;
     *stream = NULL;
     *path = NULL;
-    for (int i = 0; i < VERSIONED && status == MR_OK; i++) {
+    for (int i = 0; i < NAMES && status == MR_OK; i++) {
         FILE *other;
         char *name;
-        status = try_name(folder, versioned[i], &other, &name, err);
+        if (i == PLAIN && first != NULL) continue;
+        status = try_name(folder, names[i], &other, &name, err);
         if (other == NULL) continue; /* also after a failure: the loop condition ends it */
         if (first != NULL) { /* the first one stays open: the caller closes it */
             fclose(other);
             status = mr_fail(err, MR_BAD, "%s: has both %s and %s; give the path of the one to use",
-                             folder, first, versioned[i]);
+                             folder, first, names[i]);
             mr_free(name);
         } else {
-            first = versioned[i];
+            first = names[i];
             *stream = other;
             *path = name;
         }
     }
     if (status == MR_OK && first == NULL)
-        status = try_name(folder, "tokenizer.model", stream, path, err);
+        status = try_name(folder, "tokenizer.json", stream, path, err);
     return status;
 }
 
@@ -106,7 +108,8 @@ static mr_status read_all(FILE *stream, mr_tokenizer_file *file, mr_err *err) {
     /* Opening a folder succeeds on many systems, reading it does not. */
     if (ferror(stream))
         return mr_fail(err, MR_BAD, "%s: cannot be read as a file (%s); a folder must hold a "
-                       "tokenizer.model or tokenizer.model.vN", file->path, strerror(errno));
+                       "tokenizer.model, tokenizer.model.vN, tekken.json or tokenizer.json",
+                       file->path, strerror(errno));
     return MR_OK;
 }
 
@@ -120,8 +123,8 @@ mr_status mr_tokenizer_file_read(const char *path, mr_tokenizer_file *file, mr_e
         status = try_name(path, "", &stream, &file->path, err);
         if (status == MR_OK && stream == NULL)
             status = mr_fail(err, MR_BAD, "%s: cannot open (%s); expected a tokenizer file, or a "
-                             "folder with tokenizer.model or tokenizer.model.vN", path,
-                             strerror(errno));
+                             "folder with tokenizer.model, tokenizer.model.vN, tekken.json or "
+                             "tokenizer.json", path, strerror(errno));
     }
     if (status == MR_OK) status = read_all(stream, file, err);
     if (stream != NULL) fclose(stream);

@@ -12,9 +12,11 @@ typedef struct {
     idx   size;
 } mr_tokenizer_file;
 
-/* Reads the file at `path`, or the tokenizer in the folder `path`: the one tokenizer.model.vN
- * there, else tokenizer.model. A name with a version wins because it says more; two of them are
- * ambiguous and refused. */
+/* Reads the file at `path`, or the tokenizer in the folder `path`: the one tokenizer.model.vN or
+ * tekken.json there, else tokenizer.model, else tokenizer.json. A name with a version wins over
+ * the same name without, because it says more. Mistral's own formats win over Hugging Face's,
+ * because their ids are the ones that the models were trained with. Two of them are two
+ * vocabularies: refused, as mistral-inference does, rather than guessed. */
 mr_status mr_tokenizer_file_read(const char *path, mr_tokenizer_file *file, mr_err *err);
 
 /* Frees what is still there; set a member to NULL when somebody else took it over. */

@@ -132,7 +132,19 @@ static mr_status parse_trainer(const opening *o, mr_pb in) {
 }
 
 /* normalizer_spec and denormalizer_spec are the same message. Of the second only the charsmap has
- * an effect, and both charsmaps must be empty: a model of this family normalises nothing. */
+ * an effect, and it must be empty: nobody trains a model that rewrites what it decodes. */
+static mr_status read_charsmap(const opening *o, const mr_pb_field *field, bool denormalizer) {
+    if (denormalizer && field->size > 0)
+        return mr_fail(o->err, MR_BAD, "%s: its denormalizer_spec has a precompiled_charsmap of "
+                       "%td bytes, expected none; choose a model without one", o->path,
+                       field->size);
+    if (denormalizer) return MR_OK;
+    const char *problem = mr_charsmap_open(&o->spm->charsmap, field->bytes, field->size);
+    if (problem == NULL) return MR_OK;
+    return mr_fail(o->err, MR_BAD, "%s: its precompiled_charsmap of %td bytes is damaged: %s; "
+                   "fetch the file again", o->path, field->size, problem);
+}
+
 static mr_status parse_normalizer(const opening *o, mr_pb in, bool denormalizer) {
     mr_spm *spm = o->spm;
     mr_pb_field field;
@@ -142,11 +154,7 @@ static mr_status parse_normalizer(const opening *o, mr_pb in, bool denormalizer)
         switch (field.number) {
         case 2:
             if (!wire_is(o, &in, &field, MR_PB_BYTES)) return MR_BAD;
-            if (field.size > 0)
-                return mr_fail(o->err, MR_BAD, "%s: its %snormalizer_spec has a "
-                               "precompiled_charsmap of %td bytes, expected none (normalizer "
-                               "\"identity\"); train or choose a model without one", o->path,
-                               denormalizer ? "de" : "", field.size);
+            if (read_charsmap(o, &field, denormalizer) != MR_OK) return MR_BAD;
             break;
         case 3: ok = flag_field(o, &in, &field, &spm->dummy_prefix); break;
         case 4: ok = flag_field(o, &in, &field, &spm->trim_spaces); break;
@@ -250,6 +258,13 @@ static int32_t spm_eos(const void *model) { return ((const mr_spm *)model)->eos;
 
 static const char *spm_version(const void *model) { return ((const mr_spm *)model)->version; }
 
+/* Only pieces of type CONTROL: other pieces of that text could come from a user. */
+static int32_t spm_control(const void *model, const char *text) {
+    const mr_vocab *vocab = &((const mr_spm *)model)->vocab;
+    int32_t id = mr_vocab_find(vocab, text, (idx)strlen(text));
+    return id >= 0 && vocab->piece[id].type == MR_PIECE_CONTROL ? id : -1;
+}
+
 static const char *spm_piece(const void *model, int32_t id, idx *bytes) {
     const mr_piece *piece = &((const mr_spm *)model)->vocab.piece[id];
     *bytes = piece->size;
@@ -259,6 +274,6 @@ static const char *spm_piece(const void *model, int32_t id, idx *bytes) {
 const mr_tokenizer_type mr_kind_sentencepiece = {
     .name = "sentencepiece-bpe", .recognise = spm_recognise, .open = spm_open,
     .close = spm_close, .size = spm_size, .bos = spm_bos, .eos = spm_eos,
-    .version = spm_version, .piece = spm_piece, .encode = mr_spm_encode,
-    .decode = mr_spm_decode,
+    .version = spm_version, .control = spm_control, .piece = spm_piece, .encode = mr_spm_encode,
+    .stream = mr_spm_stream, .stream_end = mr_spm_stream_end,
 };

@@ -2,6 +2,7 @@
 #ifndef MR_TOKENIZER_SENTENCEPIECE_H
 #define MR_TOKENIZER_SENTENCEPIECE_H
 
+#include "tokenizer/charsmap.h"
 #include "tokenizer/matcher.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/vocab.h"
@@ -15,6 +16,7 @@ typedef struct {
     int32_t     model_type;
     bool        byte_fallback, whitespace_suffix;
     bool        dummy_prefix, trim_spaces, escape_spaces;
+    mr_charsmap charsmap;           /* of the normalizer; {0} in all Mistral files */
     const char *unk_surface, *bos_piece, *eos_piece;
     idx         unk_surface_size, bos_piece_size, eos_piece_size;
 
@@ -42,15 +44,17 @@ static inline bool mr_spm_may_join(const mr_spm *spm, char last, const char *sec
     return spm->joint[bit >> 3] >> (bit & 7) & 1;
 }
 
-/* The text as the merge loop sees it: user-defined pieces verbatim, bad bytes replaced, spaces
- * written as U+2581, the dummy prefix added. Appends to *out. */
+/* The text as the merge loop sees it: user-defined pieces verbatim, characters mapped, bad bytes
+ * replaced, spaces written as U+2581, the dummy prefix added. Appends to *out. */
 mr_status mr_spm_normalize(const mr_spm *spm, const char *text, idx bytes, mr_text *out,
                            mr_err *err);
 
 mr_status mr_spm_encode(const void *model, const char *text, idx bytes, mr_ids *out, mr_err *err);
 
-mr_status mr_spm_decode(const void *model, const int32_t *ids, idx count, mr_text *out,
+/* sentencepiece_decode.c: the text of one more id; the end of a text. */
+mr_status mr_spm_stream(const void *model, mr_stream *stream, int32_t id, mr_text *out,
                         mr_err *err);
+mr_status mr_spm_stream_end(const void *model, mr_stream *stream, mr_text *out, mr_err *err);
 
 /* sentencepiece_check.c: everything that must hold before a parsed model can be used; also fills
  * what is derived from the pieces. */

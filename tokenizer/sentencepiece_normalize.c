@@ -1,5 +1,6 @@
-/* From any bytes to the text that SentencePiece merges. The identity normaliser, that is: no
- * Unicode rules, only user-defined pieces, bad bytes and spaces are special.
+/* From any bytes to the text that SentencePiece merges: user-defined pieces, the model's character
+ * map, bad bytes and spaces. All Unicode rules a model may want (nmt_nfkc and its relatives) are in
+ * its character map; the Mistral files have none, which is called identity.
  *
  * With the settings of all Mistral files, writing _ for U+2581:
  *     "Hello  World"  ->  "_Hello__World"      every space kept, one put in front
@@ -19,11 +20,16 @@ typedef struct {
     idx         size, used;
 } chunk;
 
-/* The longest user-defined piece, else one character, else one bad byte. */
+/* The longest user-defined piece, else the longest thing that the map replaces, else one character,
+ * else one bad byte. */
 static chunk next_chunk(const mr_spm *spm, const char *text, idx bytes) {
     int32_t id;
     idx size = mr_matcher_longest(&spm->matcher, text, bytes, &id);
-    if (size == 0) size = mr_utf8_valid(text, bytes);
+    if (size > 0) return (chunk){text, size, size};
+    const char *replacement;
+    size = mr_charsmap_longest(&spm->charsmap, text, bytes, &replacement);
+    if (size > 0) return (chunk){replacement, (idx)strlen(replacement), size};
+    size = mr_utf8_valid(text, bytes);
     if (size == 0) return (chunk){MR_UTF8_REPLACEMENT, 3, 1};
     return (chunk){text, size, size};
 }
@@ -31,8 +37,8 @@ static chunk next_chunk(const mr_spm *spm, const char *text, idx bytes) {
 /* A user-defined piece that is one space counts as well: the library compares text, not origin. */
 static bool is_space(const chunk *c) { return c->size == 1 && c->bytes[0] == ' '; }
 
-/* The writers do not check for room: every input byte becomes at most three, and the dummy prefix
- * or suffix adds three, so the caller reserves all of it once. */
+/* The writers do not check for room: without a map every input byte becomes at most three, and the
+ * dummy prefix or suffix adds three, so the caller reserves all of it once. */
 static void put_byte(const mr_spm *spm, mr_text *out, char byte) {
     if (byte == ' ' && spm->escape_spaces) {
         memcpy(out->byte + out->count, MR_UTF8_SPACE, 3);
@@ -85,6 +91,9 @@ mr_status mr_spm_normalize(const mr_spm *spm, const char *text, idx bytes, mr_te
     bool after_space = spm->trim_spaces;
     while (text < end) {
         chunk c = next_chunk(spm, text, end - text);
+        /* A replacement can have any length; the three more are for the suffix. */
+        if (spm->charsmap.count > 0 && mr_text_reserve(out, 3 * c.size + 3, err) != MR_OK)
+            return MR_BAD;
         after_space = put_chunk(spm, out, c, after_space);
         text += c.used;
     }

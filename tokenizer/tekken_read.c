@@ -115,14 +115,15 @@ static mr_status read_config(mr_tekken_reading *r) {
                        "and default_num_special_tokens; at least one is missing", r->path);
 
     /* All 256 bytes must be there, or some text could not be written at all. */
-    if (r->special < 0 || r->size > MR_VOCAB_MAX || r->size - 256 < r->special)
+    if (r->special < 0 || r->size < 256 || r->size > MR_VOCAB_MAX || r->size - 256 < r->special)
         return mr_fail(r->err, MR_BAD, "%s: default_vocab_size is %td with %td special tokens, "
                        "expected at most %td and at least 256 others", r->path, r->size,
                        r->special, MR_VOCAB_MAX);
     /* An entry takes more than ten bytes: no memory for a vocabulary that cannot be there. */
-    if (r->size - r->special > (in.end - in.start) / 10)
+    const idx bytes = r->file.end - r->file.start;
+    if (r->size - r->special > bytes / 10)
         return mr_fail(r->err, MR_BAD, "%s: default_vocab_size is %td, but the file has only %td "
-                       "bytes; it is damaged or incomplete", r->path, r->size, in.end - in.start);
+                       "bytes; it is damaged or incomplete", r->path, r->size, bytes);
     if (r->version > 11 && r->section[MR_TEKKEN_MULTIMODAL].from != NULL)
         return mr_fail(r->err, MR_BAD, "%s: has \"multimodal\", which ended with v11; expected "
                        "\"image\" in a file of version %s", r->path, r->tekken->version);

@@ -15,7 +15,7 @@ struct mr_tokenizer {
 };
 
 /* Asked in order; a kind that recognises anything would have to come last. */
-static const mr_tokenizer_type *const kinds[] = {&mr_kind_sentencepiece};
+static const mr_tokenizer_type *const kinds[] = {&mr_kind_sentencepiece, &mr_kind_tekken};
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
 /* By content, not by name: files get renamed. NULL when nobody recognises it. */
@@ -36,9 +36,9 @@ mr_status mr_tokenizer_open(const char *path, mr_tokenizer **out, mr_err *err) {
     if (tokenizer == NULL) {
         status = MR_BAD;
     } else if ((tokenizer->kind = kind_of(&file)) == NULL) {
-        status = mr_fail(err, MR_BAD, "%s: expected a SentencePiece model, found %s; "
-                         "give the path of a tokenizer.model", file.path,
-                         file.size == 0 ? "an empty file" : "JSON");
+        status = mr_fail(err, MR_BAD, "%s: expected a SentencePiece model, a tekken.json or a "
+                         "tokenizer.json, found %s", file.path,
+                         file.size == 0 ? "an empty file" : "another or a damaged JSON file");
     } else {
         char *bytes = file.bytes;
         file.bytes = NULL; /* the model's from here on */
@@ -76,6 +76,14 @@ const char *mr_tokenizer_version(const mr_tokenizer *tokenizer) {
     return tokenizer->kind->version(tokenizer->model);
 }
 
+const char *mr_tokenizer_unicode(const mr_tokenizer *tokenizer) {
+    return tokenizer->kind->unicode != NULL ? tokenizer->kind->unicode(tokenizer->model) : "";
+}
+
+int32_t mr_tokenizer_control(const mr_tokenizer *tokenizer, const char *text) {
+    return tokenizer->kind->control(tokenizer->model, text);
+}
+
 /* A question, not a conversion: an id that does not exist is answered with NULL, not refused. */
 const char *mr_tokenizer_piece(const mr_tokenizer *tokenizer, int32_t id, idx *bytes) {
     idx size = 0;
@@ -97,16 +105,91 @@ mr_status mr_tokenizer_encode(const mr_tokenizer *tokenizer, const char *text, i
     return status;
 }
 
+/* Puts back what a failed call found. Memory that a list gained meanwhile stays with it. */
+static void undo(mr_stream *stream, const mr_stream *before, mr_text *out, idx count) {
+    mr_ids waiting = stream->waiting;
+    waiting.count = before->waiting.count;
+    *stream = *before;
+    stream->waiting = waiting;
+    if (out->byte == NULL) return;
+    out->count = count;
+    out->byte[count] = '\0';
+}
+
+/* A kind that cannot stream collects its ids; see kind.h. */
+static mr_status stream_one(const mr_tokenizer *tokenizer, mr_stream *stream, int32_t id,
+                            mr_text *out, mr_err *err) {
+    const mr_tokenizer_type *kind = tokenizer->kind;
+    if (kind->stream == NULL) return mr_ids_push(&stream->waiting, id, err);
+    return kind->stream(tokenizer->model, stream, id, out, err);
+}
+
+static mr_status stream_rest(const mr_tokenizer *tokenizer, mr_stream *stream, mr_text *out,
+                             mr_err *err) {
+    const mr_tokenizer_type *kind = tokenizer->kind;
+    const mr_ids *waiting = &stream->waiting;
+    if (kind->stream == NULL)
+        return kind->decode(tokenizer->model, waiting->id, waiting->count, out, err);
+    return kind->stream_end(tokenizer->model, stream, out, err);
+}
+
+static mr_status check_id(const mr_tokenizer *tokenizer, int32_t id, idx position, idx count,
+                          mr_err *err) {
+    idx size = mr_tokenizer_size(tokenizer);
+    if (id >= 0 && id < size) return MR_OK;
+    return mr_fail(err, MR_BAD, "id %d (number %td of %td) is out of range: this tokenizer has "
+                   "ids 0 to %td", (int)id, position, count, size - 1);
+}
+
+mr_status mr_tokenizer_stream(const mr_tokenizer *tokenizer, mr_stream *stream, int32_t id,
+                              mr_text *out, mr_err *err) {
+    mr_stream before = *stream;
+    idx count = out->count;
+    mr_status status = check_id(tokenizer, id, 1, 1, err);
+    if (status == MR_OK) status = mr_text_reserve(out, 0, err); /* ends in NUL even when empty */
+    if (status == MR_OK) status = stream_one(tokenizer, stream, id, out, err);
+    if (status != MR_OK) undo(stream, &before, out, count);
+    return status;
+}
+
+mr_status mr_tokenizer_stream_end(const mr_tokenizer *tokenizer, mr_stream *stream, mr_text *out,
+                                  mr_err *err) {
+    mr_stream before = *stream;
+    idx count = out->count;
+    mr_status status = mr_text_reserve(out, 0, err);
+    if (status == MR_OK) status = stream_rest(tokenizer, stream, out, err);
+    if (status != MR_OK) {
+        undo(stream, &before, out, count);
+        return status;
+    }
+    mr_ids_free(&stream->waiting);
+    *stream = (mr_stream){0};
+    return MR_OK;
+}
+
+/* All ids through a stream of their own. */
+static mr_status decode_by_stream(const mr_tokenizer *tokenizer, const int32_t *ids, idx count,
+                                  mr_text *out, mr_err *err) {
+    mr_stream stream = {0};
+    mr_status status = MR_OK;
+    for (idx i = 0; i < count && status == MR_OK; i++)
+        status = stream_one(tokenizer, &stream, ids[i], out, err);
+    if (status == MR_OK) status = stream_rest(tokenizer, &stream, out, err);
+    mr_ids_free(&stream.waiting);
+    return status;
+}
+
 mr_status mr_tokenizer_decode(const mr_tokenizer *tokenizer, const int32_t *ids, idx count,
                               mr_text *out, mr_err *err) {
     /* Checked before anything is written; the kinds index their pieces without looking again. */
-    idx before = out->count, size = mr_tokenizer_size(tokenizer);
+    const mr_tokenizer_type *kind = tokenizer->kind;
+    idx before = out->count;
     for (idx i = 0; i < count; i++)
-        if (ids[i] < 0 || ids[i] >= size)
-            return mr_fail(err, MR_BAD, "id %d (number %td of %td) is out of range: this "
-                           "tokenizer has ids 0 to %td", (int)ids[i], i + 1, count, size - 1);
+        if (check_id(tokenizer, ids[i], i + 1, count, err) != MR_OK) return MR_BAD;
     mr_status status = mr_text_reserve(out, 0, err); /* no ids: still a text that ends in NUL */
-    if (status == MR_OK) status = tokenizer->kind->decode(tokenizer->model, ids, count, out, err);
+    if (status == MR_OK)
+        status = kind->decode != NULL ? kind->decode(tokenizer->model, ids, count, out, err)
+                                      : decode_by_stream(tokenizer, ids, count, out, err);
     if (status != MR_OK && out->byte != NULL) {
         out->count = before;
         out->byte[before] = '\0';
