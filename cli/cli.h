@@ -14,7 +14,8 @@ typedef struct {
     const char *prompt, *tokens, *output, *only, *decode, *to, *dtype;
     const char *precision, *engine, *dispatch, *convention, *attention_rounding, *router_order, *expert_order;
     const char *window, *window_rule, *rope_theta, *rope_angles, *rope_layout, *norm_eps, *capacity_factor, *capacity_rank;
-    const char *steps, *chunk, *temperature, *top_p, *top_k, *seed, *threads, *context, *kv_heads, *cases;
+    const char *steps, *chunk, *temperature, *top_p, *top_k, *seed, *threads, *context, *kv_heads, *cases, *against;
+    const char *version, *system;
     bool        json, jsonl, bos, no_bos, verbose;
 } mr_args;
 
@@ -29,7 +30,8 @@ typedef struct {
 
 enum {
     CMD_RUN = 1, CMD_LOGITS = 2, CMD_SCORE = 4, CMD_TRACE = 8, CMD_ROUTING = 16, CMD_INFO = 32, CMD_TOKENIZE = 64,
-    CMD_MASK = 128, CMD_INIT = 256, CMD_CONVERT = 512, CMD_SELFTEST = 1024,
+    CMD_MASK = 128, CMD_INIT = 256, CMD_CONVERT = 512, CMD_SELFTEST = 1024, CMD_COMPARE = 2048,
+    CMD_CHAT_TEMPLATE = 4096, CMD_CHAT = 8192,
     CMD_MODEL = CMD_RUN | CMD_LOGITS | CMD_SCORE | CMD_TRACE | CMD_ROUTING   /* those that run a model */
 };
 
@@ -43,7 +45,14 @@ mr_status mr_cmd_tokenize(const mr_args *args, mr_err *err);
 mr_status mr_cmd_mask(const mr_args *args, mr_err *err);
 mr_status mr_cmd_init(const mr_args *args, mr_err *err);
 mr_status mr_cmd_convert(const mr_args *args, mr_err *err);
+mr_status mr_cmd_compare(const mr_args *args, mr_err *err);
 mr_status mr_cmd_selftest(const mr_args *args, mr_err *err);
+mr_status mr_cmd_chat_template(const mr_args *args, mr_err *err);
+mr_status mr_cmd_chat(const mr_args *args, mr_err *err);
+
+/* ids of TEXT as one user message through the template (chat.c); *ids is replaced */
+mr_status mr_chat_prompt(const mr_tokenizer *tokenizer, const char *version, const char *text,
+                         mr_ids *ids, mr_err *err);
 
 /* info of a trace or any other tensor file (info_trace.c) */
 mr_status mr_info_trace(const mr_args *args, mr_err *err);

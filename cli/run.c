@@ -2,13 +2,13 @@
 #include "cli/cli.h"
 
 #include <stdio.h>
-#include <string.h>
 
 typedef struct {
     mr_sampling sampling;
     mr_rng      rng;
     int64_t     steps, chunk;
-    idx         context;   /* id that the next printed text follows on */
+    mr_stream   stream;    /* decoding id by id */
+    mr_text     text;      /* what the last ids added */
     double     *logits, *probs;
     int32_t    *order;
 } generation;
@@ -31,34 +31,42 @@ static mr_status read_options(const mr_args *args, generation *g, mr_err *err) {
     return MR_OK;
 }
 
-/* A byte piece may be one byte of a character that is not complete yet. */
-static bool is_byte_piece(const mr_tokenizer *t, int32_t id) {
-    idx bytes;
-    const char *piece = mr_tokenizer_piece(t, id, &bytes);
-    return piece != NULL && bytes == 6 && memcmp(piece, "<0x", 3) == 0 && piece[5] == '>';
+/* Printed at once, or the user waits for the buffer to fill. */
+static void print_text(generation *g) {
+    fwrite(g->text.byte, 1, (size_t)g->text.count, stdout);
+    fflush(stdout);
+    g->text.count = 0;
 }
 
-/* Prints what the ids after `context` add to the text of `context`; waits while a character may be
- * incomplete. */
-static mr_status print_new(const mr_session *s, generation *g, bool last, mr_err *err) {
-    const int32_t *ids = s->ids.id + g->context;
-    const idx count = s->ids.count - g->context;
-    mr_text before = {0}, all = {0};
+/* The prompt is decoded too, so that what follows it is spelled as its continuation; it is not
+ * printed. */
+static mr_status skip_prompt(const mr_session *s, generation *g, mr_err *err) {
+    mr_status status = MR_OK;
+    for (idx i = 0; s->tokenizer != NULL && i < s->ids.count && status == MR_OK; i++)
+        status = mr_tokenizer_stream(s->tokenizer, &g->stream, s->ids.id[i], &g->text, err);
+    g->text.count = 0;
+    return status;
+}
+
+/* Prints what the newest id adds to the text: nothing yet, while a character may be incomplete. */
+static mr_status print_new(const mr_session *s, generation *g, mr_err *err) {
+    const int32_t id = s->ids.id[s->ids.count - 1];
     if (s->tokenizer == NULL) {
-        printf("%ld ", (long)ids[count - 1]);
+        printf("%ld ", (long)id);
         return MR_OK;
     }
-    if (!last && is_byte_piece(s->tokenizer, ids[count - 1])) return MR_OK;
-    mr_status status = mr_tokenizer_decode(s->tokenizer, ids, 1, &before, err);
-    if (status == MR_OK) status = mr_tokenizer_decode(s->tokenizer, ids, count, &all, err);
-    if (status == MR_OK && all.count > before.count) {
-        fwrite(all.byte + before.count, 1, (size_t)(all.count - before.count), stdout);
-        fflush(stdout);
-        g->context = s->ids.count - 1;
-    }
-    mr_text_free(&before);
-    mr_text_free(&all);
+    mr_status status = mr_tokenizer_stream(s->tokenizer, &g->stream, id, &g->text, err);
+    if (status == MR_OK) print_text(g);
     return status;
+}
+
+static mr_status print_rest(const mr_session *s, generation *g, mr_err *err) {
+    if (s->tokenizer != NULL) {
+        if (mr_tokenizer_stream_end(s->tokenizer, &g->stream, &g->text, err)) return err->code;
+        print_text(g);
+    }
+    putchar('\n');
+    return MR_OK;
 }
 
 static mr_status step(mr_session *s, generation *g, bool quiet, bool *ended, mr_err *err) {
@@ -70,23 +78,19 @@ static mr_status step(mr_session *s, generation *g, bool quiet, bool *ended, mr_
     *ended = next == eos;
     if (*ended) return MR_OK;
     if (mr_session_append(s, next, err)) return MR_BAD;
-    return quiet ? MR_OK : print_new(s, g, false, err);
+    return quiet ? MR_OK : print_new(s, g, err);
 }
 
 static mr_status generate(mr_session *s, generation *g, bool quiet, mr_err *err) {
     bool ended = false;
     if (mr_session_feed(s, 0, (idx)g->chunk, NULL, NULL, err)) return err->code;
-    g->context = s->ids.count - 1;
+    if (!quiet && skip_prompt(s, g, err)) return err->code;
     for (int64_t n = 0; n < g->steps && !ended; n++) {
         if (step(s, g, quiet, &ended, err)) return err->code;
         if (!ended && n + 1 < g->steps && mr_session_feed(s, s->ids.count - 1, 1, NULL, NULL, err))
             return err->code;
     }
-    if (quiet) return MR_OK;
-    if (s->tokenizer != NULL && g->context < s->ids.count - 1 && print_new(s, g, true, err))
-        return err->code;
-    putchar('\n');
-    return MR_OK;
+    return quiet ? MR_OK : print_rest(s, g, err);
 }
 
 static mr_status print_result(const mr_session *s, idx prompt, mr_err *err) {
@@ -114,6 +118,8 @@ mr_status mr_cmd_run(const mr_args *args, mr_err *err) {
         mr_session_run(&s, (idx)g.steps, (idx)g.chunk, true, NULL, NULL, err) == MR_OK &&
         generate(&s, &g, args->json, err) == MR_OK && args->json)
         print_result(&s, prompt, err);
+    mr_text_free(&g.text);
+    mr_ids_free(&g.stream.waiting);
     mr_free(g.logits);
     mr_free(g.probs);
     mr_free(g.order);

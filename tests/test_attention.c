@@ -1,4 +1,5 @@
-/* Grouped-query attention: scores, softmax, output and the ring they read from; and GQA from multi-head projections. */
+/* Grouped-query attention: scores, softmax, output and the ring they read from; and GQA from
+ * multi-head projections. */
 #include "tests/check.h"
 
 #include <math.h>
@@ -8,6 +9,8 @@
 #include "ref/mr.h"
 #include "tests/tiny.h"
 
+#define PLAIN MR_STORE_WIDE, MR_ATTENTION_EAGER
+
 enum { D = 6, G = 3, WIDTH = D * G, MOST = 24 };
 
 /* Keys and values of one sequence that are all in the new rows. */
@@ -15,8 +18,9 @@ static mr_keys_f64 fresh(const double *k, const double *v) {
     return (mr_keys_f64){.new_k = k, .new_v = v, .slots = 1};
 }
 
-/* By hand: D = 4, so the scale is 1/2. q = (2 ln 3, 0, 0, 0) meets k0 = 0 and k1 = (1,0,0,0): scores 0 and ln 3, weights
- * 1/4 and 3/4. v0 = (4,0,8,0), v1 = (8,4,0,0): o = (1+6, 3, 2, 0). The other KV head holds NaN and must not be touched. */
+/* By hand: D = 4, so the scale is 1/2. q = (2 ln 3, 0, 0, 0) meets k0 = 0 and k1 = (1,0,0,0):
+ * scores 0 and ln 3, weights 1/4 and 3/4. v0 = (4,0,8,0), v1 = (8,4,0,0): o = (1+6, 3, 2, 0). The
+ * other KV head holds NaN and must not be touched. */
 static void worked_example(void **state) {
     (void)state;
     const double nan_ = (double)NAN, q[] = {2 * log(3), 0, 0, 0};
@@ -25,7 +29,7 @@ static void worked_example(void **state) {
     const double scores[] = {0, log(3)}, probs[] = {0.25, 0.75}, o[] = {7, 3, 2, 0};
     const mr_keys_f64 keys = fresh(k, v);
     double got_o[4], s[2], p[2];
-    assert_true(mr_attention_row_f64(got_o, s, p, q, &keys, 1, 0, 2, 2, 4, MR_STORE_WIDE, MR_ATTENTION_EAGER));
+    assert_true(mr_attention_row_f64(got_o, s, p, q, &keys, 1, 0, 2, 2, 4, PLAIN));
     check_close("scores", scores, s, 2, EPS_F64, 1, 4);
     check_close("probs", probs, p, 2, EPS_F64, 1, 4);
     check_close("o", o, got_o, 4, EPS_F64, 8, 4);
@@ -33,13 +37,14 @@ static void worked_example(void **state) {
     for (int i = 0; i < 16; i++) k32[i] = (float)k[i], v32[i] = (float)v[i];
     for (int i = 0; i < 4; i++) q32[i] = (float)q[i];
     const mr_keys_f32 narrow = {.new_k = k32, .new_v = v32, .slots = 1};
-    assert_true(mr_attention_row_f32(o32, s32, s32, q32, &narrow, 1, 0, 2, 2, 4, MR_STORE_WIDE, MR_ATTENTION_EAGER));
+    assert_true(mr_attention_row_f32(o32, s32, s32, q32, &narrow, 1, 0, 2, 2, 4, PLAIN));
     check_close_f32("o", o, o32, 4, 8, 4);
     check_close_f32("probs where the scores were", probs, s32, 2, 1, 4);
 }
 
-/* f32 rounds scores, weights and the result once each. A score off by half a unit of |s| < 3 moves its weight by 1.5 eps of
- * itself, the normaliser by as much again; with the rounding of P and of o that is 4 eps of the sum of |P v|. */
+/* f32 rounds scores, weights and the result once each. A score off by half a unit of |s| < 3 moves
+ * its weight by 1.5 eps of itself, the normaliser by as much again; with the rounding of P and of o
+ * that is 4 eps of the sum of |P v|. */
 static void precisions(void **state) {
     (void)state;
     float q32[D], k32[MOST * WIDTH], v32[MOST * WIDTH], o32[D], s32[MOST], p32[MOST];
@@ -52,8 +57,9 @@ static void precisions(void **state) {
     const mr_keys_f64 wide = fresh(k, v);
     const mr_keys_f32 narrow = {.new_k = k32, .new_v = v32, .slots = 1};
     for (idx g = 0; g < G; g++) {
-        mr_attention_row_f64(o, s, p, q, &wide, g, 2, MOST, G, D, MR_STORE_WIDE, MR_ATTENTION_EAGER);
-        mr_attention_row_f32(o32, s32, p32, q32, &narrow, g, 2, MOST, G, D, MR_STORE_WIDE, MR_ATTENTION_FUSED);
+        mr_attention_row_f64(o, s, p, q, &wide, g, 2, MOST, G, D, PLAIN);
+        mr_attention_row_f32(o32, s32, p32, q32, &narrow, g, 2, MOST, G, D, MR_STORE_WIDE,
+                             MR_ATTENTION_FUSED);
         double sum = 0;
         for (int j = 0; j < MOST - 2; j++) sum += (double)p32[j];
         check_close("row sum", &(double){1}, &sum, 1, EPS_F32, 1, 1);
@@ -63,48 +69,54 @@ static void precisions(void **state) {
     }
 }
 
-/* Large scores must not overflow, and a lead of thousands gives exactly one and zero; equal scores give equal weights. */
+/* Large scores must not overflow, and a lead of thousands gives exactly one and zero; equal scores
+ * give equal weights. */
 static void softmax_edges(void **state) {
     (void)state;
-    const double q[] = {1e4, 0}, k[] = {1, 0, -1, 0, 1, 0}, v[] = {1, 2, 3, 4, 5, 6}, want[] = {0.5, 0, 0.5}, o[] = {3, 4};
+    const double q[] = {1e4, 0}, k[] = {1, 0, -1, 0, 1, 0}, v[] = {1, 2, 3, 4, 5, 6},
+                 want[] = {0.5, 0, 0.5}, o[] = {3, 4};
     const mr_keys_f64 keys = fresh(k, v);
     double got[2], p[3];
-    mr_attention_row_f64(got, p, p, q, &keys, 0, 0, 3, 1, 2, MR_STORE_WIDE, MR_ATTENTION_EAGER);
+    mr_attention_row_f64(got, p, p, q, &keys, 0, 0, 3, 1, 2, PLAIN);
     check_bits("probs", want, p, 3, sizeof *p);
     check_bits("o", o, got, 2, sizeof *got);
-    double many_k[500] = {0}, many_v[500], mean;           /* uniform attention over many keys: the mean, not an overflow */
+    /* uniform attention over many keys: the mean, not an overflow */
+    double many_k[500] = {0}, many_v[500], mean;
     for (int i = 0; i < 500; i++) many_v[i] = 1e300;
     const mr_keys_f64 uniform = fresh(many_k, many_v);
     double scores[250], pair[2];
-    mr_attention_row_f64(pair, scores, scores, q, &uniform, 0, 0, 250, 1, 2, MR_STORE_WIDE, MR_ATTENTION_EAGER);
+    mr_attention_row_f64(pair, scores, scores, q, &uniform, 0, 0, 250, 1, 2, PLAIN);
     mean = pair[1];
     check_number("mean", 1e300, mean, 250);
 }
 
-/* No key at all: zeros and false, and nothing is read. One key: its value exactly, whatever the score. */
+/* No key at all: zeros and false, and nothing is read. One key: its value exactly, whatever the
+ * score. */
 static void empty_and_single(void **state) {
     (void)state;
     const double q[] = {3, -7}, k[] = {1, 2}, v[] = {0.3, -0.7};
     const mr_keys_f64 none = {0}, one = fresh(k, v);
     double o[] = {9, 9}, p;
-    assert_false(mr_attention_row_f64(o, NULL, NULL, q, &none, 0, 4, 4, 1, 2, MR_STORE_WIDE, MR_ATTENTION_EAGER));
+    assert_false(mr_attention_row_f64(o, NULL, NULL, q, &none, 0, 4, 4, 1, 2, PLAIN));
     assert_true(o[0] == 0 && o[1] == 0);
     o[0] = o[1] = 9;
-    assert_false(mr_attention_row_f64(o, NULL, NULL, q, &none, 0, 5, 4, 1, 2, MR_STORE_WIDE, MR_ATTENTION_EAGER));
+    assert_false(mr_attention_row_f64(o, NULL, NULL, q, &none, 0, 5, 4, 1, 2, PLAIN));
     assert_true(o[0] == 0 && o[1] == 0);
     const mr_keys_f32 none32 = {0};
     float o32[] = {9, 9};
-    assert_false(mr_attention_row_f32(o32, NULL, NULL, NULL, &none32, 0, 4, 4, 1, 2, MR_STORE_WIDE, MR_ATTENTION_EAGER));
+    assert_false(mr_attention_row_f32(o32, NULL, NULL, NULL, &none32, 0, 4, 4, 1, 2, PLAIN));
     assert_true(o32[0] == 0 && o32[1] == 0);
-    assert_true(mr_attention_row_f64(o, &p, &p, q, &one, 0, 0, 1, 1, 2, MR_STORE_WIDE, MR_ATTENTION_EAGER));
+    assert_true(mr_attention_row_f64(o, &p, &p, q, &one, 0, 0, 1, 1, 2, PLAIN));
     check_bits("o", v, o, 2, sizeof *o);
 }
 
-/* Keys read from the ring, from the new rows and across both give the bits of one linear array; what lies outside the range
- * is NaN, so reading it would show. The sequence starts at several places of the ring. */
+/* Keys read from the ring, from the new rows and across both give the bits of one linear array;
+ * what lies outside the range is NaN, so reading it would show. The sequence starts at several
+ * places of the ring. */
 static void ring_equals_linear(void **state) {
     (void)state;
-    double q[D], k[MOST * WIDTH], v[MOST * WIDTH], ring_k[MOST * WIDTH], ring_v[MOST * WIDTH], want[D], got[D], p[MOST];
+    double q[D], k[MOST * WIDTH], v[MOST * WIDTH], ring_k[MOST * WIDTH], ring_v[MOST * WIDTH],
+        want[D], got[D], p[MOST];
     fill_f64(q, D, 1);
     fill_f64(k, MOST * WIDTH, 2);
     fill_f64(v, MOST * WIDTH, 3);
@@ -119,11 +131,12 @@ static void ring_equals_linear(void **state) {
                     memcpy(ring_k + (j + (idx)origin) % slots * WIDTH, k + j * WIDTH, bytes);
                     memcpy(ring_v + (j + (idx)origin) % slots * WIDTH, v + j * WIDTH, bytes);
                 }
-                const mr_keys_f64 keys = {ring_k, ring_v, k + seen * WIDTH, v + seen * WIDTH, slots, seen, origin};
+                const mr_keys_f64 keys = {ring_k, ring_v, k + seen * WIDTH, v + seen * WIDTH, slots,
+                                          seen,   origin};
                 for (idx to = oldest + 1; to <= seen + 4; to += 2) {
                     const idx g = to % G;
-                    mr_attention_row_f64(want, p, p, q, &linear, g, oldest, to, G, D, MR_STORE_WIDE, MR_ATTENTION_EAGER);
-                    mr_attention_row_f64(got, p, p, q, &keys, g, oldest, to, G, D, MR_STORE_WIDE, MR_ATTENTION_EAGER);
+                    mr_attention_row_f64(want, p, p, q, &linear, g, oldest, to, G, D, PLAIN);
+                    mr_attention_row_f64(got, p, p, q, &keys, g, oldest, to, G, D, PLAIN);
                     check_bits("o", want, got, D, sizeof *got);
                 }
             }
@@ -147,7 +160,7 @@ static void head_dims(void **state) {
             for (idx i = 0; i < d; i++) s[j] += q[i] * k[j * d + i];
             sum += exp(s[j] / sqrt((double)d));
         }
-        mr_attention_row_f64(o, p, p, q, &keys, 0, 0, KEYS, 1, d, MR_STORE_WIDE, MR_ATTENTION_EAGER);
+        mr_attention_row_f64(o, p, p, q, &keys, 0, 0, KEYS, 1, d, PLAIN);
         for (idx i = 0; i < d; i++) {
             double want = 0;
             for (idx j = 0; j < KEYS; j++) want += exp(s[j] / sqrt((double)d)) / sum * v[j * d + i];
@@ -156,8 +169,9 @@ static void head_dims(void **state) {
     }
 }
 
-/* bf16, D = 4. Eager: q . k = 1 + 3/2^8 becomes 1 + 2^-6 (a tie to even), half of it is exact; for the third key, -8.03125
- * becomes -8. The weights are rounded; o is left to the caller. Fused rounds nothing inside. */
+/* bf16, D = 4. Eager: q . k = 1 + 3/2^8 becomes 1 + 2^-6 (a tie to even), half of it is exact; for
+ * the third key, -8.03125 becomes -8. The weights are rounded; o is left to the caller. Fused
+ * rounds nothing inside. */
 static void storage_conventions(void **state) {
     (void)state;
     const double q[] = {1, 1, 0, 0}, k[] = {1, 3 * 0x1p-8, 0, 0, 0, 0, 0, 0, -8, -0x1p-5, 0, 0};
@@ -166,30 +180,35 @@ static void storage_conventions(void **state) {
     const mr_keys_f64 keys = fresh(k, v);
     for (int way = 0; way < 2; way++) {
         double o[4], s[3], p[3], sum = 0;
-        mr_attention_row_f64(o, s, p, q, &keys, 0, 0, 3, 1, 4, MR_STORE_BF16, (mr_attention_rounding)way);
+        mr_attention_row_f64(o, s, p, q, &keys, 0, 0, 3, 1, 4, MR_STORE_BF16,
+                             (mr_attention_rounding)way);
         check_bits("scores", want[way], s, 3, sizeof *s);
         for (int j = 0; j < 3; j++) sum += exp(s[j]);
         for (int j = 0; j < 3; j++) {
             const double exact = exp(s[j]) / sum, rounded = mr_round(exact, MR_STORE_BF16);
-            check_number("probs", way == MR_ATTENTION_EAGER ? rounded : exact, p[j], way == MR_ATTENTION_EAGER ? 0 : 4);
+            check_number("probs", way == MR_ATTENTION_EAGER ? rounded : exact, p[j],
+                         way == MR_ATTENTION_EAGER ? 0 : 4);
             check_bits("o", &p[j], &o[j], 1, sizeof *o);
         }
     }
 }
 
-/* D = 2, so that the scale is no power of two. The product 1 + 2^-8 becomes 1 and then 0.7071 becomes 0.70703125, where a
- * single rounding of 0.70987 would give 0.7109375. The product 3 is exact; 2.1213 becomes 2.125. */
+/* D = 2, so that the scale is no power of two. The product 1 + 2^-8 becomes 1 and then 0.7071
+ * becomes 0.70703125, where a single rounding of 0.70987 would give 0.7109375. The product 3 is
+ * exact; 2.1213 becomes 2.125. */
 static void eager_rounds_twice(void **state) {
     (void)state;
-    const double q[] = {1, 0}, k[] = {1 + 0x1p-8, 0, 3, 0}, v[] = {1, 1, 1, 1}, want[] = {0.70703125, 2.125};
+    const double q[] = {1, 0}, k[] = {1 + 0x1p-8, 0, 3, 0}, v[] = {1, 1, 1, 1},
+                 want[] = {0.70703125, 2.125};
     const mr_keys_f64 keys = fresh(k, v);
     double o[2], s[2], p[2];
     mr_attention_row_f64(o, s, p, q, &keys, 0, 0, 2, 1, 2, MR_STORE_BF16, MR_ATTENTION_EAGER);
     check_bits("scores", want, s, 2, sizeof *s);
 }
 
-/* Six query heads on two KV heads (groups of three): values of KV head g are all g + 1, so the output of a query head names
- * the head it read: 1 1 1 2 2 2. Tiling (h mod 2), or a group size mixed up with the number of groups, names others. */
+/* Six query heads on two KV heads (groups of three): values of KV head g are all g + 1, so the
+ * output of a query head names the head it read: 1 1 1 2 2 2. Tiling (h mod 2), or a group size
+ * mixed up with the number of groups, names others. */
 static void heads_are_named(void **state) {
     (void)state;
     mr_config c = tiny_config();
@@ -198,21 +217,27 @@ static void heads_are_named(void **state) {
     tiny_open(&t, &c);
     double *x = tiny_data(&t, &t.model.tok_embeddings), *wv = tiny_data(&t, &t.model.layers[0].wv);
     double *gain = tiny_data(&t, &t.model.layers[0].attention_norm);
-    for (idx i = 0; i < c.vocab_size * c.dim; i++) x[i] = i % c.dim == 0;      /* every token normalises to (r,0,0,...) */
+    /* every token normalises to (r,0,0,...) */
+    for (idx i = 0; i < c.vocab_size * c.dim; i++) x[i] = i % c.dim == 0;
     for (idx r = 0; r < 8; r++)
-        for (idx i = 0; i < c.dim; i++) wv[r * c.dim + i] = i == 0 ? (double)(r / c.head_dim + 1) : 0.3;
-    gain[0] = sqrt(1.0 / 8 + 1e-5);                                            /* r times gain is 1 */
+        for (idx i = 0; i < c.dim; i++)
+            wv[r * c.dim + i] = i == 0 ? (double)(r / c.head_dim + 1) : 0.3;
+    /* r times gain is 1 */
+    gain[0] = sqrt(1.0 / 8 + 1e-5);
     tiny_trace trace = {.name = "layers.0.attention"};
     tiny_logits(&t, (mr_run_options){.precision = MR_F64_RUN}, tiny_tokens, 7, NULL, &trace);
     assert_true(trace.n == 7 * 6 * 4);
-    for (idx i = 0; i < trace.n; i++) check_number("KV head", (double)(i / 4 % 6 / 3 + 1), trace.values[i], 8);
+    for (idx i = 0; i < trace.n; i++)
+        check_number("KV head", (double)(i / 4 % 6 / 3 + 1), trace.values[i], 8);
     tiny_close(&t);
 }
 
-/* Four heads of two rows averaged to two: rows of heads 0 1 and of heads 2 3, read through a transposed view too. */
+/* Four heads of two rows averaged to two: rows of heads 0 1 and of heads 2 3, read through a
+ * transposed view too. */
 static void grouped_from_multi_head(void **state) {
     (void)state;
-    const double w[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 30, 40, 50, 61, 70}, want[] = {3, 4, 5, 6, 24.5, 30, 40.5, 50};
+    const double w[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 30, 40, 50, 61, 70},
+                 want[] = {3, 4, 5, 6, 24.5, 30, 40.5, 50};
     double turned[16], out[8];
     for (idx r = 0; r < 8; r++)
         for (idx i = 0; i < 2; i++) turned[i * 8 + r] = w[r * 2 + i];
@@ -227,8 +252,9 @@ static void grouped_from_multi_head(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(worked_example), cmocka_unit_test(precisions), cmocka_unit_test(softmax_edges),
-        cmocka_unit_test(empty_and_single), cmocka_unit_test(ring_equals_linear), cmocka_unit_test(head_dims),
+        cmocka_unit_test(worked_example), cmocka_unit_test(precisions),
+        cmocka_unit_test(softmax_edges), cmocka_unit_test(empty_and_single),
+        cmocka_unit_test(ring_equals_linear), cmocka_unit_test(head_dims),
         cmocka_unit_test(storage_conventions), cmocka_unit_test(eager_rounds_twice),
         cmocka_unit_test(heads_are_named), cmocka_unit_test(grouped_from_multi_head),
     };

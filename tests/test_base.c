@@ -1,4 +1,5 @@
-/* Status messages, element types, checked sizes and the allocator: the few things that every folder relies on. */
+/* Status messages, element types, checked sizes and the allocator: the few things that every folder
+ * relies on. */
 #include "tests/check.h"
 
 #include <string.h>
@@ -53,23 +54,35 @@ static void checked_products_and_sums(void **state) {
     (void)state;
     const idx most = MR_IDX_MAX;
     const struct { idx a, b; bool mul, add; } cases[] = {
-        {0, 0, true, true},        {most, 0, true, true},      {0, most, true, true},     {1, most, true, false},
-        {most, 1, true, false},    {most / 2, 2, true, true},  {most / 2 + 1, 2, false, true},
-        {2, most / 2 + 1, false, true}, {most - 1, 1, true, true}, {-1, 1, false, false},
-        {1, -1, false, false},     {-1, 0, false, false},      {0, -1, false, false},     {-1, -1, false, false},
+        {0, 0, true, true},
+        {most, 0, true, true},
+        {0, most, true, true},
+        {1, most, true, false},
+        {most, 1, true, false},
+        {most / 2, 2, true, true},
+        {most / 2 + 1, 2, false, true},
+        {2, most / 2 + 1, false, true},
+        {most - 1, 1, true, true},
+        {-1, 1, false, false},
+        {1, -1, false, false},
+        {-1, 0, false, false},
+        {0, -1, false, false},
+        {-1, -1, false, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         idx product = -7, sum = -7;
         assert_int_equal(mr_mul(cases[i].a, cases[i].b, &product), cases[i].mul);
         assert_int_equal(mr_add(cases[i].a, cases[i].b, &sum), cases[i].add);
-        assert_true(product == (cases[i].mul ? cases[i].a * cases[i].b : -7));   /* untouched on failure */
+        /* untouched on failure */
+        assert_true(product == (cases[i].mul ? cases[i].a * cases[i].b : -7));
         assert_true(sum == (cases[i].add ? cases[i].a + cases[i].b : -7));
     }
 }
 
 static void element_counts(void **state) {
     (void)state;
-    const idx dim[] = {3, 5, 7}, zero[] = {3, 0, MR_IDX_MAX}, big[] = {MR_IDX_MAX, 2}, negative[] = {2, -1};
+    const idx dim[] = {3, 5, 7}, zero[] = {3, 0, MR_IDX_MAX}, big[] = {MR_IDX_MAX, 2},
+              negative[] = {2, -1};
     assert_true(mr_count(0, dim) == 1);
     assert_true(mr_count(1, dim) == 3);
     assert_true(mr_count(3, dim) == 105);
@@ -98,7 +111,8 @@ static void allocation(void **state) {
 
 static void allocation_that_cannot_be(void **state) {
     (void)state;
-    const idx counts[] = {MR_IDX_MAX, MR_IDX_MAX / 8, -1};   /* overflow; more than any machine has; negative */
+    /* overflow; more than any machine has; negative */
+    const idx counts[] = {MR_IDX_MAX, MR_IDX_MAX / 8, -1};
     for (int i = 0; i < 3; i++) {
         mr_err err = {0}, again = {0};
         assert_null(mr_alloc(counts[i], 8, &err));
@@ -111,8 +125,9 @@ static void allocation_that_cannot_be(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(first_failure_is_kept), cmocka_unit_test(long_messages_are_cut), cmocka_unit_test(element_types),
-        cmocka_unit_test(checked_products_and_sums), cmocka_unit_test(element_counts), cmocka_unit_test(allocation),
+        cmocka_unit_test(first_failure_is_kept), cmocka_unit_test(long_messages_are_cut),
+        cmocka_unit_test(element_types), cmocka_unit_test(checked_products_and_sums),
+        cmocka_unit_test(element_counts), cmocka_unit_test(allocation),
         cmocka_unit_test(allocation_that_cannot_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
-/* One answer per sequence: however it is cut into calls, packed with others or restarted, the bits are the same. */
+/* One answer per sequence: however it is cut into calls or packed with others, the bits are the
+ * same. */
 #include "tests/tiny.h"
 
 enum { V = 11, W = 5, T = 2 * W + 3, MOST_CACHE = 3 * T * 8 };
@@ -6,7 +7,8 @@ enum { V = 11, W = 5, T = 2 * W + 3, MOST_CACHE = 3 * T * 8 };
 /* Token i of sequence s; different sequences share no prefix. */
 static int32_t token(idx s, idx i) { return (int32_t)((4 * s + i * i + 3 * i + 1) % V); }
 
-/* What is left of a sequence: logits of all its tokens, and the rings of both layers (k, v, positions). */
+/* What is left of a sequence: logits of all its tokens, and the rings of both layers (k, v,
+ * positions). */
 typedef struct {
     double logits[T * V];
     double cache[6][MOST_CACHE];
@@ -21,15 +23,16 @@ static bool take_cache(void *user, const mr_tensor *t) {
     const int at = 3 * (t->name[7] - '0') + (kind[7] == 'k' ? 0 : kind[7] == 'v' ? 1 : 2);
     out->cached[at] = mr_count(t->rank, t->dim);
     for (idx i = 0; i < out->cached[at]; i++)
-        out->cache[at][i] = t->dtype == MR_F64 ? ((const double *)t->data)[i]
-                          : t->dtype == MR_F32 ? (double)((const float *)t->data)[i] : ((const int32_t *)t->data)[i];
+        out->cache[at][i] = t->dtype == MR_F64   ? ((const double *)t->data)[i]
+                            : t->dtype == MR_F32 ? (double)((const float *)t->data)[i]
+                                                 : ((const int32_t *)t->data)[i];
     return true;
 }
 
-/* Feeds n sequences of total[b] tokens, chunk[b] at a time, in one run; the outcome is that of sequence 0's content, which
- * sits at place `mine` and is sequence number ids[mine]. */
-static void feed(const tiny *t, const mr_run_options *how, idx n, const idx *ids, const idx *total, const idx *chunk, idx mine,
-                 outcome *out) {
+/* Feeds n sequences of total[b] tokens, chunk[b] at a time, in one run; the outcome is that of
+ * sequence 0's content, which sits at place `mine` and is sequence number ids[mine]. */
+static void feed(const tiny *t, const mr_run_options *how, idx n, const idx *ids, const idx *total,
+                 const idx *chunk, idx mine, outcome *out) {
     const idx capacity[] = {T, T, T};
     mr_run_options o = *how;
     o.n_seqs = n, o.capacity = capacity, o.max_tokens = n * T, o.tap = take_cache, o.user = out;
@@ -46,7 +49,8 @@ static void feed(const tiny *t, const mr_run_options *how, idx n, const idx *ids
         }
         tiny_forward(run, tokens, length);
         assert_true(mr_run_rows(run) == count);
-        for (idx a = 0; a < length[mine]; a++) mr_run_logits(run, first_row + a, out->logits + (seen[mine] + a) * V);
+        for (idx a = 0; a < length[mine]; a++)
+            mr_run_logits(run, first_row + a, out->logits + (seen[mine] + a) * V);
         for (idx b = 0; b < n; b++) {
             seen[b] += length[b];
             assert_true(mr_run_seen(run, b) == seen[b]);
@@ -55,9 +59,11 @@ static void feed(const tiny *t, const mr_run_options *how, idx n, const idx *ids
     }
     mr_run_show_cache(run);
     mr_run_close(run);
-    for (int i = 0; i < 6; i++) {                             /* the part of the rings that is mine */
+    /* the part of the rings that is mine */
+    for (int i = 0; i < 6; i++) {
         out->cached[i] /= n;
-        memmove(out->cache[i], out->cache[i] + mine * out->cached[i], (size_t)out->cached[i] * sizeof(double));
+        memmove(out->cache[i], out->cache[i] + mine * out->cached[i],
+                (size_t)out->cached[i] * sizeof(double));
     }
 }
 
@@ -88,7 +94,8 @@ static void every_way(const mr_config *c, mr_precision precision) {
         feed(&t, &o, 1, &zero, &all, &chunks[i], 0, &got);
         same("chunks", &want, &got);
     }
-    for (idx mine = 0; mine < 3; mine++)                       /* packed with a short and a middle one, ragged chunks */
+    /* packed with a short and a middle one, ragged chunks */
+    for (idx mine = 0; mine < 3; mine++)
         for (int i = 0; i < 8; i++) {
             idx ids[] = {1, 1, 1}, total[] = {4, 4, 4}, chunk[] = {3, 3, 3};
             ids[(mine + 1) % 3] = 2, total[(mine + 1) % 3] = 9, chunk[(mine + 1) % 3] = 1 + i;
@@ -129,7 +136,8 @@ static void storage_chunks(void **state) {
     every_way(&c, MR_F32_RUN);
 }
 
-/* Longformer comes in one call; packed or alone. Row p sees |i-j| <= W/2, so the last token reaches back into row T-3. */
+/* Longformer comes in one call; packed or alone. Row p sees |i-j| <= W/2, so the last token reaches
+ * back into row T-3. */
 static void longformer_packed(void **state) {
     (void)state;
     static outcome want, got;
@@ -145,7 +153,8 @@ static void longformer_packed(void **state) {
     tiny_close(&t);
 }
 
-/* Rows through their expert one by one or all at once: the same bits for every K, in both precisions, in 16 bits too. */
+/* Rows through their expert one by one or all at once: the same bits for every K, in both
+ * precisions, in 16 bits too. */
 static void naive_equals_grouped(void **state) {
     (void)state;
     static outcome want, got;
@@ -157,7 +166,8 @@ static void naive_equals_grouped(void **state) {
                 c.storage = (mr_storage)storage;
                 tiny t;
                 tiny_open(&t, &c);
-                mr_run_options o = {.precision = (mr_precision)precision, .dispatch = MR_DISPATCH_GROUPED};
+                mr_run_options o = {.precision = (mr_precision)precision,
+                                    .dispatch = MR_DISPATCH_GROUPED};
                 feed(&t, &o, 1, &zero, &all, &all, 0, &want);
                 o.dispatch = MR_DISPATCH_NAIVE;
                 feed(&t, &o, 1, &zero, &all, &all, 0, &got);
@@ -166,120 +176,11 @@ static void naive_equals_grouped(void **state) {
             }
 }
 
-/* ---- who can influence whom -------------------------------------------------------------------------------------- */
-
-/* Another first token changes the logits of position p exactly when p <= reach; another token at p changes none before it. */
-static void influence(const mr_config *c, idx reach) {
-    tiny t;
-    int32_t tokens[T];
-    double base[T * V], other[T * V];
-    const mr_run_options o = {.precision = MR_F64_RUN};
-    tiny_open(&t, c);
-    for (idx i = 0; i < T; i++) tokens[i] = token(0, i);
-    tiny_logits(&t, o, tokens, T, base, NULL);
-    tokens[0] = (tokens[0] + 1) % V;
-    tiny_logits(&t, o, tokens, T, other, NULL);
-    for (idx p = 0; p < T; p++)
-        if ((memcmp(base + p * V, other + p * V, V * sizeof *base) != 0) != (p <= reach))
-            fail_msg("reach %td: position %td", reach, p);
-    tokens[0] = token(0, 0);
-    for (idx changed = 1; changed < T; changed++) {
-        tokens[changed] = (token(0, changed) + 3) % V;
-        tiny_logits(&t, o, tokens, T, other, NULL);
-        check_bits("past", base, other, changed * V, sizeof *base);
-        assert_true(memcmp(base + changed * V, other + changed * V, V * sizeof *base) != 0);
-        tokens[changed] = token(0, changed);
-    }
-    tiny_close(&t);
-}
-
-/* k layers with W keys reach back k (W-1) positions, by the inclusive rule k W. */
-static void receptive_field(void **state) {
-    (void)state;
-    for (idx layers = 1; layers <= 3; layers++)
-        for (idx window = 1; window <= 4; window++) {
-            mr_config c = layers == 2 ? tiny_sparse(2) : tiny_config();
-            c.n_layers = layers, c.n_windows = 1, c.windows[0] = window;
-            influence(&c, layers * (window - 1));
-            c.window_rule = MR_WINDOW_INCLUSIVE;
-            influence(&c, layers * window);
-        }
-    mr_config c = tiny_config();
-    influence(&c, T);
-    c.n_windows = 2, c.windows[0] = 3;
-    c.windows[1] = 0;
-    influence(&c, T);
-    c.n_layers = 4, c.windows[1] = 2;                          /* windows 3, 2, 3, 2: 2 + 1 + 2 + 1 */
-    influence(&c, 6);
-}
-
-/* ---- restarting -------------------------------------------------------------------------------------------------- */
-
-/* A sequence that is reset starts as if nothing had been, while its neighbour goes on. */
-static void reset(void **state) {
-    (void)state;
-    const idx capacity[] = {T, T}, first[] = {6, 7}, second[] = {5, 2};
-    const mr_run_options o = {.precision = MR_F64_RUN, .n_seqs = 2, .capacity = capacity, .max_tokens = 2 * T};
-    mr_config c = tiny_config();
-    set_windows(&c, 3);
-    tiny t;
-    double want[T * V], got[V];
-    int32_t tokens[T];
-    tiny_open(&t, &c);
-    mr_run *run = tiny_run(&t, &o);
-    for (idx i = 0; i < 13; i++) tokens[i] = token(i < 6 ? 1 : 0, i < 6 ? i : i - 6);
-    tiny_forward(run, tokens, first);
-    mr_run_reset(run, 0, 0);
-    assert_true(mr_run_seen(run, 0) == 0 && mr_run_seen(run, 1) == 7);
-    for (idx i = 0; i < 7; i++) tokens[i] = token(i < 5 ? 2 : 0, i < 5 ? i : i + 2);
-    tiny_forward(run, tokens, second);
-    for (idx i = 0; i < T; i++) tokens[i] = token(2, i);
-    tiny_logits(&t, (mr_run_options){.precision = MR_F64_RUN}, tokens, 5, want, NULL);
-    mr_run_logits(run, 4, got);
-    check_bits("restarted", want + 4 * V, got, V, sizeof *got);
-    for (idx i = 0; i < T; i++) tokens[i] = token(0, i);
-    tiny_logits(&t, (mr_run_options){.precision = MR_F64_RUN}, tokens, 9, want, NULL);
-    mr_run_logits(run, 6, got);
-    check_bits("neighbour", want + 8 * V, got, V, sizeof *got);
-    mr_run_close(run);
-    tiny_close(&t);
-}
-
-/* Rotation depends on distances only: from position 131000 the logits are those from 0, up to the rounding of angles (about
- * 131000 units of eps). In layers with a window p lives in slot p mod W; without, the count starts at the first token. */
-static void far_start(void **state) {
-    (void)state;
-    for (int chunked = 0; chunked < 2; chunked++) {
-        static outcome seen;
-        const idx capacity = T, part = chunked ? 1 : T;
-        const mr_run_options o = {.precision = MR_F64_RUN, .n_seqs = 1, .capacity = &capacity, .max_tokens = T,
-                                  .tap = take_cache, .user = &seen};
-        mr_config c = tiny_config();
-        set_windows(&c, 3);
-        tiny t;
-        double want[T * V], got[V];
-        int32_t tokens[T];
-        tiny_open(&t, &c);
-        for (idx i = 0; i < T; i++) tokens[i] = token(0, i);
-        tiny_logits(&t, (mr_run_options){.precision = MR_F64_RUN}, tokens, T, want, NULL);
-        mr_run *run = tiny_run(&t, &o);
-        mr_run_reset(run, 0, 131000);
-        for (idx i = 0; i < T; i += part) tiny_forward(run, tokens + i, &part);
-        mr_run_logits(run, part - 1, got);
-        check_close("logits", want + (T - 1) * V, got, V, EPS_F64, 131000, 4);
-        mr_run_show_cache(run);
-        for (idx p = T - 3; p < T; p++) assert_true(seen.cache[2][(131000 + p) % 3] == (double)(131000 + p));
-        for (idx p = 0; p < T; p++) assert_true(seen.cache[5][p] == (double)(131000 + p));
-        mr_run_close(run);
-        tiny_close(&t);
-    }
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(dense_chunks), cmocka_unit_test(sparse_chunks), cmocka_unit_test(storage_chunks),
-        cmocka_unit_test(longformer_packed), cmocka_unit_test(naive_equals_grouped), cmocka_unit_test(receptive_field),
-        cmocka_unit_test(reset), cmocka_unit_test(far_start),
+        cmocka_unit_test(dense_chunks), cmocka_unit_test(sparse_chunks),
+        cmocka_unit_test(storage_chunks), cmocka_unit_test(longformer_packed),
+        cmocka_unit_test(naive_equals_grouped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,12 +9,13 @@ static void equal(const char *name, const idx *want, const idx *got, idx n) {
         if (want[i] != got[i]) fail_msg("%s[%td]: want %td, got %td", name, i, want[i], got[i]);
 }
 
-/* By hand, T = 4, K = 2, E = 4: copies 0..7 go to experts 1 0 1 2 0 1 2 1, so expert 0 has copies 1 4, expert 1 has 0 2 5 7,
- * expert 2 has 3 6 and expert 3 none. */
+/* By hand, T = 4, K = 2, E = 4: copies 0..7 go to experts 1 0 1 2 0 1 2 1, so expert 0 has copies 1
+ * 4, expert 1 has 0 2 5 7, expert 2 has 3 6 and expert 3 none. */
 static void worked_example(void **state) {
     (void)state;
     const int32_t experts[] = {1, 0, 1, 2, 0, 1, 2, 1};
-    const idx want_copy[] = {1, 4, 0, 2, 5, 7, 3, 6}, want_place[] = {2, 0, 3, 6, 1, 4, 7, 5}, want_bin[] = {0, 2, 6, 8, 8};
+    const idx want_copy[] = {1, 4, 0, 2, 5, 7, 3, 6}, want_place[] = {2, 0, 3, 6, 1, 4, 7, 5},
+              want_bin[] = {0, 2, 6, 8, 8};
     idx copy[8], place[8], bin[5] = {9, 9, 9, 9, 9};
     mr_dispatch_sort(copy, place, bin, experts, 4, 4, 2, 0, MR_CAPACITY_TOKENS);
     equal("copy", want_copy, copy, 8);
@@ -22,9 +23,10 @@ static void worked_example(void **state) {
     equal("bin", want_bin, bin, 5);
 }
 
-/* Capacity 2; first and second choices of three tokens: (0,1) (0,1) (1,0). Token-major (MegaBlocks): expert 0 gets copies
- * 0 and 2, expert 1 gets 1 and 3; the last token loses both. Slot-major (GShard): all first choices come first, so expert 0
- * gets 0 and 2, expert 1 gets 4 and then 1; copies 3 and 5 are lost. */
+/* Capacity 2; first and second choices of three tokens: (0,1) (0,1) (1,0). Token-major
+ * (MegaBlocks): expert 0 gets copies 0 and 2, expert 1 gets 1 and 3; the last token loses both.
+ * Slot-major (GShard): all first choices come first, so expert 0 gets 0 and 2, expert 1 gets 4 and
+ * then 1; copies 3 and 5 are lost. */
 static void capacity_by_hand(void **state) {
     (void)state;
     const int32_t experts[] = {0, 1, 0, 1, 1, 0};
@@ -42,8 +44,8 @@ static void capacity_by_hand(void **state) {
     equal("bin", bins, bin, 3);
 }
 
-/* floor(factor K T / E): 1.25 * 2 * 7 / 4 = 4.375; without a factor there is no limit; nor, as in MegaBlocks, when it
- * rounds to 0. */
+/* floor(factor K T / E): 1.25 * 2 * 7 / 4 = 4.375; without a factor there is no limit; nor, as in
+ * MegaBlocks, when it rounds to 0. */
 static void capacities(void **state) {
     (void)state;
     assert_int_equal(mr_capacity(1.25, 7, 4, 2), 4);
@@ -77,7 +79,8 @@ static void every_copy_once(void **state) {
             for (idx at = bin[e]; at < bin[e + 1]; at++) {
                 assert_int_equal(experts[copy[at]], e);
                 assert_int_equal(place[copy[at]], at);
-                if (at > bin[e]) assert_true(copy[at - 1] < copy[at]);                    /* stable */
+                /* stable */
+                if (at > bin[e]) assert_true(copy[at - 1] < copy[at]);
             }
         }
         idx kept = 0;
@@ -86,7 +89,8 @@ static void every_copy_once(void **state) {
     }
 }
 
-/* A dropped copy is outranked by `capacity` kept ones: earlier tokens, or, slot-major, also any smaller slot. */
+/* A dropped copy is outranked by `capacity` kept ones: earlier tokens, or, slot-major, also any
+ * smaller slot. */
 static void the_first_are_kept(void **state) {
     (void)state;
     enum { T = 30, E = 3, K = 2, CAPACITY = 7 };
@@ -102,7 +106,8 @@ static void the_first_are_kept(void **state) {
         for (idx c = 0; c < T * K; c++) {
             idx before = 0;
             for (idx o = 0; o < T * K; o++) {
-                const bool earlier = rank == MR_CAPACITY_TOKENS || o % K == c % K ? o < c : o % K < c % K;
+                const bool earlier = rank == MR_CAPACITY_TOKENS || o % K == c % K ? o < c
+                                                                                  : o % K < c % K;
                 before += experts[o] == experts[c] && earlier;
             }
             assert_int_equal(place[c] >= 0, before < CAPACITY);
@@ -112,8 +117,9 @@ static void the_first_are_kept(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(worked_example), cmocka_unit_test(capacity_by_hand), cmocka_unit_test(capacities),
-        cmocka_unit_test(every_copy_once), cmocka_unit_test(the_first_are_kept),
+        cmocka_unit_test(worked_example), cmocka_unit_test(capacity_by_hand),
+        cmocka_unit_test(capacities), cmocka_unit_test(every_copy_once),
+        cmocka_unit_test(the_first_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

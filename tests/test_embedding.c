@@ -6,7 +6,8 @@
 
 #include "ref/mr.h"
 
-/* By hand: table rows are (1,2,3), (4,5,6), (7,8,9), (10,11,12); tokens 2 0 2 3. No scaling, repeated ids repeat rows. */
+/* By hand: table rows are (1,2,3), (4,5,6), (7,8,9), (10,11,12); tokens 2 0 2 3. No scaling,
+ * repeated ids repeat rows. */
 static void worked_example(void **state) {
     (void)state;
     const double table[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
@@ -49,10 +50,12 @@ static void element_types(void **state) {
         unsigned char bytes[V * d * 8 + 1];
         for (int i = 0; i < V * d; i++) {
             const float single = (float)table[i];
-            const uint16_t half = dtypes[k] == MR_F16 ? mr_double_to_half(table[i]) : mr_double_to_bf16(table[i]);
+            const uint16_t half = dtypes[k] == MR_F16 ? mr_double_to_half(table[i])
+                                                      : mr_double_to_bf16(table[i]);
             const void *from = dtypes[k] == MR_F64 ? (const void *)&table[i]
                              : dtypes[k] == MR_F32 ? (const void *)&single : (const void *)&half;
-            memcpy(bytes + 1 + i * mr_dtype_size(dtypes[k]), from, (size_t)mr_dtype_size(dtypes[k]));
+            memcpy(bytes + 1 + i * mr_dtype_size(dtypes[k]), from,
+                   (size_t)mr_dtype_size(dtypes[k]));
         }
         const mr_matrix E = {bytes + 1, dtypes[k], V, d, d, 1};
         mr_embedding_f64(wide, tokens, &E, 2, MR_STORE_WIDE);
@@ -69,7 +72,8 @@ static void storage(void **state) {
     const double table[] = {1 + 0x1p-8, 1 + 3 * 0x1p-8, 1 + 0x1p-11, 1e5};
     const mr_matrix E = {table, MR_F64, 1, 4, 4, 1};
     const int32_t token = 0;
-    const double bf16[] = {1, 1 + 0x1p-6, 1, 99840}, half[] = {1 + 0x1p-8, 1 + 3 * 0x1p-8, 1, (double)INFINITY};
+    const double bf16[] = {1, 1 + 0x1p-6, 1, 99840},
+                 half[] = {1 + 0x1p-8, 1 + 3 * 0x1p-8, 1, (double)INFINITY};
     double got[4];
     mr_embedding_f64(got, &token, &E, 1, MR_STORE_BF16);
     check_bits("bf16", bf16, got, 4, sizeof *got);
@@ -77,7 +81,8 @@ static void storage(void **state) {
     check_bits("f16", half, got, 4, sizeof *got);
 }
 
-/* From double to bf16 there is one rounding in either precision: 1 + 2^-8 + 2^-40 lies above the middle. */
+/* From double to bf16 there is one rounding in either precision: 1 + 2^-8 + 2^-40 lies above the
+ * middle. */
 static void storage_rounds_once(void **state) {
     (void)state;
     const double table[] = {1 + 0x1p-8 + 0x1p-40, 1 + 0x1p-11 + 0x1p-40}, want = 1 + 0x1p-7;
@@ -106,7 +111,8 @@ static void no_tokens(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(worked_example), cmocka_unit_test(views), cmocka_unit_test(element_types),
-        cmocka_unit_test(storage), cmocka_unit_test(storage_rounds_once), cmocka_unit_test(no_tokens),
+        cmocka_unit_test(storage), cmocka_unit_test(storage_rounds_once),
+        cmocka_unit_test(no_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

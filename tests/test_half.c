@@ -1,4 +1,5 @@
-/* The 16-bit types bit by bit: every pattern, every rounding boundary, against formulas of another kind. */
+/* The 16-bit types bit by bit: every pattern, every rounding boundary, against formulas of another
+ * kind. */
 #include "tests/check.h"
 
 #include <math.h>
@@ -7,7 +8,7 @@
 #include "ref/half.h"
 #include "ref/sample.h"
 
-/* ---- independent formulas ---------------------------------------------------------------------------------------- */
+/* ---- independent formulas -------------------------------------------------------------------- */
 
 /* bf16 is the upper half of a float (spec 0.3). */
 static double bf16_by_shift(uint16_t bits) {
@@ -17,7 +18,8 @@ static double bf16_by_shift(uint16_t bits) {
     return (double)value;
 }
 
-/* Rounding float to bf16 by integers: add half a unit and the parity of the last kept bit, then cut. */
+/* Rounding float to bf16 by integers: add half a unit and the parity of the last kept bit, then
+ * cut. */
 static uint16_t bf16_by_integers(float x) {
     uint32_t u;
     memcpy(&u, &x, sizeof u);
@@ -33,17 +35,20 @@ static double half_by_definition(uint16_t bits) {
     return sign * (e ? pow(2, e - 15) * (1 + m / 1024.0) : pow(2, -14) * (m / 1024.0));
 }
 
-/* Nearest pattern by search among the finite patterns 0..top-1 (rising values); ties to the even pattern. */
+/* Nearest pattern by search among the finite patterns 0..top-1 (rising values); ties to the even
+ * pattern. */
 static uint16_t nearest_half(double x) {
     const double a = fabs(x);
-    uint16_t low = 0, high = 0x7C00;                          /* value(low) <= a < value(high), infinity as 65536 */
+    /* value(low) <= a < value(high), infinity as 65536 */
+    uint16_t low = 0, high = 0x7C00;
     if (a >= 65536) return (uint16_t)(0x7C00 | (x < 0 ? 0x8000 : 0));
     while (high - low > 1) {
         const uint16_t middle = (uint16_t)((low + high) / 2);
         if (half_by_definition(middle) <= a) low = middle;
         else high = middle;
     }
-    const double below = a - half_by_definition(low), above = (high == 0x7C00 ? 65536 : half_by_definition(high)) - a;
+    const double below = a - half_by_definition(low),
+                 above = (high == 0x7C00 ? 65536 : half_by_definition(high)) - a;
     const uint16_t chosen = below < above || (below == above && low % 2 == 0) ? low : high;
     return (uint16_t)(chosen | (signbit(x) ? 0x8000 : 0));
 }
@@ -53,7 +58,7 @@ static void same(double want, double got) {
     else check_bits("value", &want, &got, 1, sizeof want);
 }
 
-/* ---- tests ------------------------------------------------------------------------------------------------------- */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 static void known_values(void **state) {
     (void)state;
@@ -92,13 +97,15 @@ static void ties_go_to_even(void **state) {
     for (uint32_t i = 0; i < 0x7F80; i++) {
         const double low = mr_bf16_to_double((uint16_t)i);
         const double high = i == 0x7F7F ? 0x1p128 : mr_bf16_to_double((uint16_t)(i + 1));
-        const double middle = low + (high - low) / 2;                                            /* exact */
+        /* exact */
+        const double middle = low + (high - low) / 2;
         assert_int_equal(mr_double_to_bf16(middle), i % 2 ? i + 1 : i);
         assert_int_equal(mr_double_to_bf16(nextafter(middle, 0)), i);
         assert_int_equal(mr_double_to_bf16(-nextafter(middle, high)), 0x8000 | (i + 1));
         same(mr_bf16_to_double(mr_double_to_bf16(middle)), mr_round(middle, MR_STORE_BF16));
         same(low, mr_round(nextafter(middle, 0), MR_STORE_BF16));
-        same(mr_bf16_to_double((uint16_t)(i + 1)), mr_round(nextafter(middle, high), MR_STORE_BF16));
+        same(mr_bf16_to_double((uint16_t)(i + 1)),
+             mr_round(nextafter(middle, high), MR_STORE_BF16));
     }
     for (uint32_t i = 0; i < 0x7C00; i++) {
         const double low = mr_half_to_double((uint16_t)i);
@@ -114,7 +121,8 @@ static void random_numbers_against_other_formulas(void **state) {
     (void)state;
     mr_rng rng = mr_rng_seed(7);
     for (int i = 0; i < 200000; i++) {
-        const uint32_t bits = (uint32_t)(mr_rng_next(&rng) >> 32);          /* any float, also subnormal, inf and NaN */
+        /* any float, also subnormal, inf and NaN */
+        const uint32_t bits = (uint32_t)(mr_rng_next(&rng) >> 32);
         float x;
         memcpy(&x, &bits, sizeof x);
         if (isnan(x)) assert_true(isnan(mr_bf16_to_double(mr_double_to_bf16((double)x))));
@@ -126,8 +134,8 @@ static void random_numbers_against_other_formulas(void **state) {
     }
 }
 
-/* 1 + 2^-8 is the middle between two bf16; 2^-40 above it must round up, but a float would have lost the 2^-40 first.
- * The same for half at 1 + 2^-11. */
+/* 1 + 2^-8 is the middle between two bf16; 2^-40 above it must round up, but a float would have
+ * lost the 2^-40 first. The same for half at 1 + 2^-11. */
 static void rounded_once(void **state) {
     (void)state;
     same(1 + 0x1p-7, mr_round(1 + 0x1p-8 + 0x1p-40, MR_STORE_BF16));
@@ -135,7 +143,8 @@ static void rounded_once(void **state) {
     same(1 + 0x1p-10, mr_round(1 + 0x1p-11 + 0x1p-40, MR_STORE_F16));
     same(1, mr_round(1 + 0x1p-11, MR_STORE_F16));
     same(-(1 + 0x1p-7), mr_round(-(1 + 0x1p-8 + 0x1p-52), MR_STORE_BF16));
-    same(0x1p-24, mr_round(0x1p-25 + 0x1p-70, MR_STORE_F16));          /* below the least subnormal half */
+    /* below the least subnormal half */
+    same(0x1p-24, mr_round(0x1p-25 + 0x1p-70, MR_STORE_F16));
     same(0, mr_round(0x1p-25, MR_STORE_F16));
     same(0x1p-133, mr_round(0x1p-134 + 0x1p-180, MR_STORE_BF16));
     same(0, mr_round(0x1p-134, MR_STORE_BF16));
@@ -146,27 +155,31 @@ static void edges(void **state) {
     const double inf = (double)INFINITY, tiny = 4.9406564584124654e-324;
     same(inf, mr_round(1e300, MR_STORE_BF16));
     same(-inf, mr_round(-1e300, MR_STORE_F16));
-    same(0x1.fep127, mr_round(0x1.feffffffp127, MR_STORE_BF16));       /* last number that does not overflow */
+    /* last number that does not overflow */
+    same(0x1.fep127, mr_round(0x1.feffffffp127, MR_STORE_BF16));
     same(inf, mr_round(0x1.ffp127, MR_STORE_BF16));
     same(65504, mr_round(65519.99, MR_STORE_F16));
     same(inf, mr_round(65520, MR_STORE_F16));
     same(-0.0, mr_round(-tiny, MR_STORE_BF16));
     same(-0.0, mr_round(-tiny, MR_STORE_F16));
     same(-inf, mr_round(-inf, MR_STORE_BF16));
-    same(0x1p-126, mr_round(0x1.ffp-127, MR_STORE_BF16));              /* a subnormal that rounds up to the least normal */
+    /* a subnormal that rounds up to the least normal */
+    same(0x1p-126, mr_round(0x1.ffp-127, MR_STORE_BF16));
     same(0x1p-14, mr_round(0x1.fffp-15, MR_STORE_F16));
     assert_true(isnan(mr_round((double)NAN, MR_STORE_BF16)));
     assert_true(isnan(mr_round((double)NAN, MR_STORE_F16)));
     assert_int_equal(mr_double_to_bf16((double)NAN) & 0x7FFF, 0x7FC0);
     assert_int_equal(mr_double_to_half((double)NAN) & 0x7FFF, 0x7E00);
-    same(0.1, mr_round(0.1, MR_STORE_WIDE));                           /* wide storage keeps every bit */
+    /* wide storage keeps every bit */
+    same(0.1, mr_round(0.1, MR_STORE_WIDE));
     same(tiny, mr_round(tiny, MR_STORE_WIDE));
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(known_values), cmocka_unit_test(every_pattern_survives), cmocka_unit_test(ties_go_to_even),
-        cmocka_unit_test(random_numbers_against_other_formulas), cmocka_unit_test(rounded_once), cmocka_unit_test(edges),
+        cmocka_unit_test(known_values), cmocka_unit_test(every_pattern_survives),
+        cmocka_unit_test(ties_go_to_even), cmocka_unit_test(random_numbers_against_other_formulas),
+        cmocka_unit_test(rounded_once), cmocka_unit_test(edges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,21 +5,26 @@
 
 #include "ref/mask.h"
 
-/* May the query at position i see position j? Written as the sources do; window 0 is plain causal. */
+/* May the query at position i see position j? Written as the sources do; window 0 is plain
+ * causal. */
 static bool sees(mr_window_rule rule, idx W, idx i, idx j) {
     if (W == 0) return j <= i;
     if (rule == MR_WINDOW_SWA) return 0 <= i - j && i - j < W;
     if (rule == MR_WINDOW_INCLUSIVE) return 0 <= i - j && i - j <= W;
-    return 2 * (i - j) <= W && 2 * (j - i) <= W;       /* |i-j| <= W/2, whatever the parity: i-j is whole */
+    /* |i-j| <= W/2, whatever the parity: i-j is whole */
+    return 2 * (i - j) <= W && 2 * (j - i) <= W;
 }
 
-/* By hand, W = 3, position 5 of 8 keys: swa 3 4 5, inclusive 2 3 4 5, longformer 4 5 6, none 0 .. 5. */
+/* By hand, W = 3, position 5 of 8 keys: swa 3 4 5, inclusive 2 3 4 5, longformer 4 5 6, none 0 ..
+ * 5. */
 static void worked_example(void **state) {
     (void)state;
     const struct { mr_window_rule rule; idx window, from, to; } want[] = {
-        {MR_WINDOW_SWA, 3, 3, 6}, {MR_WINDOW_INCLUSIVE, 3, 2, 6}, {MR_WINDOW_LONGFORMER, 3, 4, 7}, {MR_WINDOW_SWA, 0, 0, 6},
-        {MR_WINDOW_INCLUSIVE, 0, 0, 6}, {MR_WINDOW_LONGFORMER, 0, 0, 6}, {MR_WINDOW_LONGFORMER, 4, 3, 8},
-        {MR_WINDOW_SWA, 1, 5, 6}, {MR_WINDOW_LONGFORMER, 1, 5, 6}, {MR_WINDOW_SWA, 100, 0, 6},
+        {MR_WINDOW_SWA, 3, 3, 6},        {MR_WINDOW_INCLUSIVE, 3, 2, 6},
+        {MR_WINDOW_LONGFORMER, 3, 4, 7}, {MR_WINDOW_SWA, 0, 0, 6},
+        {MR_WINDOW_INCLUSIVE, 0, 0, 6},  {MR_WINDOW_LONGFORMER, 0, 0, 6},
+        {MR_WINDOW_LONGFORMER, 4, 3, 8}, {MR_WINDOW_SWA, 1, 5, 6},
+        {MR_WINDOW_LONGFORMER, 1, 5, 6}, {MR_WINDOW_SWA, 100, 0, 6},
     };
     for (size_t k = 0; k < sizeof want / sizeof *want; k++) {
         idx from = -1, to = -1;
@@ -29,8 +34,8 @@ static void worked_example(void **state) {
     }
 }
 
-/* All rules and windows at T on both sides of the window, every query and key; also with fewer keys than the query's
- * position, where the range may be empty. */
+/* All rules and windows at T on both sides of the window, every query and key; also with fewer keys
+ * than the query's position, where the range may be empty. */
 static void every_rule(void **state) {
     (void)state;
     for (int rule = 0; rule < 3; rule++)
@@ -59,8 +64,8 @@ static void nothing_to_see(void **state) {
     assert_true(from == to);
 }
 
-/* Three packed sequences with (5,7,2) new tokens after (0,1,3) older ones, at columns 1, 6 and 15 of 22, against the
- * inequality cell by cell. The table starts dirty. */
+/* Three packed sequences with (5,7,2) new tokens after (0,1,3) older ones, at columns 1, 6 and 15
+ * of 22, against the inequality cell by cell. The table starts dirty. */
 static void packed_sequences(void **state) {
     (void)state;
     enum { ROWS = 14, COLUMNS = 22 };
@@ -76,7 +81,8 @@ static void packed_sequences(void **state) {
                         const idx j = s - column[b];
                         const bool own = j >= 0 && j < seen[b] + length[b];
                         const bool want = own && sees((mr_window_rule)rule, W, seen[b] + a, j);
-                        if (mask[row * COLUMNS + s] != want) fail_msg("rule %d, W %td: row %td, column %td", rule, W, row, s);
+                        if (mask[row * COLUMNS + s] != want)
+                            fail_msg("rule %d, W %td: row %td, column %td", rule, W, row, s);
                     }
         }
 }
@@ -100,8 +106,9 @@ static void chunks(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(worked_example), cmocka_unit_test(every_rule), cmocka_unit_test(nothing_to_see),
-        cmocka_unit_test(packed_sequences), cmocka_unit_test(chunks),
+        cmocka_unit_test(worked_example), cmocka_unit_test(every_rule),
+        cmocka_unit_test(nothing_to_see), cmocka_unit_test(packed_sequences),
+        cmocka_unit_test(chunks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

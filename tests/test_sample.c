@@ -10,7 +10,8 @@ enum { MOST = 300 };
 static double probs[MOST];
 static int32_t order[MOST];
 
-static int32_t draw(const double *logits, idx V, double temperature, idx top_k, double top_p, mr_rng *rng) {
+static int32_t draw(const double *logits, idx V, double temperature, idx top_k, double top_p,
+                    mr_rng *rng) {
     const mr_sampling how = {temperature, top_k, top_p};
     const int32_t id = mr_sample(logits, V, &how, rng, probs, order);
     assert_true(id >= 0 && id < V);
@@ -18,19 +19,21 @@ static int32_t draw(const double *logits, idx V, double temperature, idx top_k, 
 }
 
 /* Which of V <= 64 ids 2000 draws can produce, as a set of bits. */
-static uint64_t reachable(const double *logits, idx V, double temperature, idx top_k, double top_p) {
+static uint64_t reachable(const double *logits, idx V, double temperature, idx top_k,
+                          double top_p) {
     mr_rng rng = mr_rng_seed(5);
     uint64_t set = 0;
-    for (int i = 0; i < 2000; i++) set |= (uint64_t)1 << draw(logits, V, temperature, top_k, top_p, &rng);
+    for (int i = 0; i < 2000; i++)
+        set |= (uint64_t)1 << draw(logits, V, temperature, top_k, top_p, &rng);
     return set;
 }
 
-/* ---- the stream -------------------------------------------------------------------------------------------------- */
+/* ---- the stream ------------------------------------------------------------------------------ */
 
 static void splitmix64(void **state) {
     (void)state;
-    const uint64_t want[] = {6457827717110365317U, 3203168211198807973U, 9817491932198370423U, 4593380528125082431U,
-                             16408922859458223821U};
+    const uint64_t want[] = {6457827717110365317U, 3203168211198807973U, 9817491932198370423U,
+                             4593380528125082431U, 16408922859458223821U};
     mr_rng rng = mr_rng_seed(1234567);
     for (int i = 0; i < 5; i++) assert_true(mr_rng_next(&rng) == want[i]);
     mr_rng zero = mr_rng_seed(0);
@@ -40,7 +43,8 @@ static void splitmix64(void **state) {
     check_number("uniform", 0.1599103928769201, mr_rng_uniform(&answer), 0);
 }
 
-/* 1e5 numbers: all in [0,1), mean 1/2 within 5 sigma (sigma of the mean = 1/sqrt(12 n)), no bit stuck. */
+/* 1e5 numbers: all in [0,1), mean 1/2 within 5 sigma (sigma of the mean = 1/sqrt(12 n)), no bit
+ * stuck. */
 static void uniform(void **state) {
     (void)state;
     mr_rng rng = mr_rng_seed(1);
@@ -57,16 +61,19 @@ static void uniform(void **state) {
     assert_true(ones == UINT64_MAX && zeros == UINT64_MAX);
 }
 
-/* ---- greedy ------------------------------------------------------------------------------------------------------ */
+/* ---- greedy ---------------------------------------------------------------------------------- */
 
 static void argmax(void **state) {
     (void)state;
     const double n = (double)NAN, inf = (double)INFINITY;
     const struct { double z[4]; int32_t want; } cases[] = {
-        {{1, 3, 3, 2}, 1},    {{5, 5, 5, 5}, 0},  {{-4, -3, -2, -1}, 3}, {{n, 1, n, 2}, 3},      {{n, n, -9, n}, 2},
-        {{n, n, n, n}, 0},    {{7, n, n, n}, 0},  {{-inf, 0, inf, n}, 2}, {{-inf, -inf, n, n}, 0}, {{0, -0.0, 0, 0}, 0},
+        {{1, 3, 3, 2}, 1},    {{5, 5, 5, 5}, 0},      {{-4, -3, -2, -1}, 3},
+        {{n, 1, n, 2}, 3},    {{n, n, -9, n}, 2},     {{n, n, n, n}, 0},
+        {{7, n, n, n}, 0},    {{-inf, 0, inf, n}, 2}, {{-inf, -inf, n, n}, 0},
+        {{0, -0.0, 0, 0}, 0},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) assert_int_equal(mr_argmax(cases[i].z, 4), cases[i].want);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(mr_argmax(cases[i].z, 4), cases[i].want);
     assert_int_equal(mr_argmax(cases[0].z, 1), 0);
 }
 
@@ -95,9 +102,10 @@ static void greedy(void **state) {
     assert_true(reachable(z, 4, 1e-320, 0, 1) == 6);
 }
 
-/* ---- sampling ---------------------------------------------------------------------------------------------------- */
+/* ---- sampling -------------------------------------------------------------------------------- */
 
-/* Every draw against the inverse of the distribution function, written with a plain selection of the next most probable. */
+/* Every draw against the inverse of the distribution function, written with a plain selection of
+ * the next most probable. */
 static void inverse_distribution(void **state) {
     (void)state;
     enum { V = 200 };
@@ -123,8 +131,8 @@ static void inverse_distribution(void **state) {
     }
 }
 
-/* Two equal tokens share [0,1) as [0,1/2) and [1/2,1): states whose next numbers are 0, 1/2 - 2^-53, 1/2 and 1 - 2^-53, found
- * by running splitmix64 backwards. */
+/* Two equal tokens share [0,1) as [0,1/2) and [1/2,1): states whose next numbers are 0, 1/2 -
+ * 2^-53, 1/2 and 1 - 2^-53, found by running splitmix64 backwards. */
 static void boundaries(void **state) {
     (void)state;
     const double z[] = {3, 3};
@@ -150,7 +158,8 @@ static void distribution(void **state) {
     for (int i = 0; i < N; i++) count[draw(z, V, 0.7, 0, 1, &rng)]++;
     for (int v = 0; v < V; v++) {
         const double q = p[v] / sum;
-        if (!(fabs(count[v] - N * q) <= 5 * sqrt(N * q * (1 - q)))) fail_msg("id %d: %d of %g", v, count[v], N * q);
+        if (!(fabs(count[v] - N * q) <= 5 * sqrt(N * q * (1 - q))))
+            fail_msg("id %d: %d of %g", v, count[v], N * q);
     }
 }
 
@@ -174,11 +183,13 @@ static void top_k(void **state) {
     assert_true(reachable(z, 5, 1, 1, 1) == 1 << 1);               /* of two equals the lower id */
     assert_true(reachable(z, 5, 1, 2, 1) == (1 << 1 | 1 << 3));
     assert_true(reachable(z, 5, 1, 3, 1) == (1 << 1 | 1 << 3 | 1 << 2));
-    assert_true(reachable(z, 5, 1, 0, 1) == 31 && reachable(z, 5, 1, 5, 1) == 31 && reachable(z, 5, 1, 99, 1) == 31);
+    assert_true(reachable(z, 5, 1, 0, 1) == 31 && reachable(z, 5, 1, 5, 1) == 31 &&
+                reachable(z, 5, 1, 99, 1) == 31);
     assert_true(reachable(flat, 4, 1, 2, 1) == 3);
 }
 
-/* (S2) an entry is dropped when the sum *before* it exceeds top_p. Four times 1/4: sums before are 0, 1/4, 1/2, 3/4. */
+/* (S2) an entry is dropped when the sum *before* it exceeds top_p. Four times 1/4: sums before are
+ * 0, 1/4, 1/2, 3/4. */
 static void top_p(void **state) {
     (void)state;
     const double flat[] = {4, 4, 4, 4}, steep[] = {0, 9, 0, 0};
@@ -191,10 +202,11 @@ static void top_p(void **state) {
     assert_true(reachable(flat, 4, 1, 2, 0.8) == 3);               /* whichever is narrower */
     assert_true(reachable(flat, 4, 1, 3, 0.25) == 3);
     assert_true(reachable(steep, 4, 1, 0, 0.9) == 2);
-    assert_true(reachable(flat, 4, 1, 0, -1) == 1);
+    assert_true(reachable(flat, 4, 1, 0, -1) == 1 && reachable(steep, 4, 1, 0, -1) == 2);
 }
 
-/* What is kept is renormalised: of 1/2, 1/4, 1/4 with top_k 2, the first comes in 2/3 of the draws. */
+/* What is kept is renormalised: of 1/2, 1/4, 1/4 with top_k 2, the first comes in 2/3 of the
+ * draws. */
 static void renormalised(void **state) {
     (void)state;
     const double z[] = {log(2), 0, 0};
@@ -207,10 +219,12 @@ static void renormalised(void **state) {
 /* NaN and -inf have probability 0; logits of 1e4 do not overflow; one token is always that one. */
 static void odd_logits(void **state) {
     (void)state;
-    const double n = (double)NAN, z[] = {n, 1e4, -(double)INFINITY, 1e4, n}, one[] = {-3}, lost[] = {n, n, n};
+    const double n = (double)NAN, z[] = {n, 1e4, -(double)INFINITY, 1e4, n}, one[] = {-3},
+                 lost[] = {n, n, n};
     assert_true(reachable(z, 5, 1, 0, 1) == (1 << 1 | 1 << 3));
     assert_true(reachable(one, 1, 1, 0, 1) == 1);
-    assert_true(reachable(lost, 3, 1, 0, 1) < 8);                  /* no distribution, but still an id */
+    /* no distribution, but still an id */
+    assert_true(reachable(lost, 3, 1, 0, 1) < 8);
 }
 
 int main(void) {
@@ -219,7 +233,8 @@ int main(void) {
         cmocka_unit_test(argmax_of_nan_and_minus_infinity), cmocka_unit_test(greedy),
         cmocka_unit_test(inverse_distribution), cmocka_unit_test(boundaries),
         cmocka_unit_test(distribution), cmocka_unit_test(same_seed_same_tokens),
-        cmocka_unit_test(top_k), cmocka_unit_test(top_p), cmocka_unit_test(renormalised), cmocka_unit_test(odd_logits),
+        cmocka_unit_test(top_k), cmocka_unit_test(top_p), cmocka_unit_test(renormalised),
+        cmocka_unit_test(odd_logits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

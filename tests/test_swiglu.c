@@ -9,8 +9,14 @@
 static void worked_example(void **state) {
     (void)state;
     const double a[] = {0, 1, -1, 2, -0.5, 10, -20, -100}, u[] = {5, 2, 2, -1, 4, 1, 1, 1};
-    const double silu[] = {0, 0.73105857863000488, -0.26894142136999512, 1.7615941559557649, -0.18877033439907272,
-                           9.9995460213129757, -4.1223072363804072e-8, -3.720075976020836e-42};
+    const double silu[] = {0,
+                           0.73105857863000488,
+                           -0.26894142136999512,
+                           1.7615941559557649,
+                           -0.18877033439907272,
+                           9.9995460213129757,
+                           -4.1223072363804072e-8,
+                           -3.720075976020836e-42};
     double got[8];
     float a32[8], u32[8], got32[8];
     for (int i = 0; i < 8; i++) a32[i] = (float)a[i], u32[i] = (float)u[i];
@@ -18,12 +24,14 @@ static void worked_example(void **state) {
     mr_swiglu_f32(got32, a32, u32, 8, MR_STORE_WIDE);
     for (int i = 0; i < 8; i++) {
         check_number("f64", silu[i] * u[i], got[i], 4);
-        const double want = (double)(float)silu[i] * u[i];          /* silu in double, rounded to float, then times u */
+        /* silu in double, rounded to float, then times u */
+        const double want = (double)(float)silu[i] * u[i];
         check_close_f32("f32", &want, &got32[i], 1, fabs(want) + 1e-45, 0.51);
     }
 }
 
-/* silu(-5) is small and silu(5) is not: swapped operands cannot agree. silu(z) + silu(-z) = z tanh(z/2). */
+/* silu(-5) is small and silu(5) is not: swapped operands cannot agree. silu(z) + silu(-z) = z
+ * tanh(z/2). */
 static void the_gate_is_the_first(void **state) {
     (void)state;
     const double gate[] = {-5, 5}, up[] = {5, -5};
@@ -44,18 +52,21 @@ static void identity(void **state) {
     mr_swiglu_f64(up, a, one, 100, MR_STORE_WIDE);
     mr_swiglu_f64(down, minus, one, 100, MR_STORE_WIDE);
     for (int i = 0; i < 100; i++) {
-        const double sum = up[i] + down[i], want = a[i] * tanh(a[i] / 2), difference = up[i] - down[i];
+        const double sum = up[i] + down[i], want = a[i] * tanh(a[i] / 2),
+                     difference = up[i] - down[i];
         check_close("even part", &want, &sum, 1, EPS_F64, fabs(a[i]), 4);
         check_close("odd part", &a[i], &difference, 1, EPS_F64, fabs(a[i]), 4);
     }
 }
 
-/* exp must not overflow: far left is zero, far right is z. In place into either operand; n = 0 does nothing. */
+/* exp must not overflow: far left is zero, far right is z. In place into either operand; n = 0 does
+ * nothing. */
 static void extremes_and_aliasing(void **state) {
     (void)state;
     double a[] = {1e308, -1e308, 800, -800, -0.0, 1}, u[] = {1, 1, 2, 2, 3, 3}, want[6];
     mr_swiglu_f64(want, a, u, 6, MR_STORE_WIDE);
-    assert_true(want[0] == 1e308 && want[1] == 0 && want[2] == 1600 && want[3] == 0 && want[4] == 0);
+    assert_true(want[0] == 1e308 && want[1] == 0 && want[2] == 1600 && want[3] == 0 &&
+                want[4] == 0);
     mr_swiglu_f64(u, a, u, 6, MR_STORE_WIDE);
     check_bits("into u", want, u, 6, sizeof *u);
     const double again[] = {1, 1, 2, 2, 3, 3};
@@ -74,10 +85,12 @@ static void extremes_and_aliasing(void **state) {
     assert_true(isnan(a[0]));
 }
 
-/* bf16: silu(1) = 0.7310... becomes 0.73046875, silu(-1) becomes -0.26953125, *then* times u; the product is left alone. */
+/* bf16: silu(1) = 0.7310... becomes 0.73046875, silu(-1) becomes -0.26953125, *then* times u; the
+ * product is left alone. */
 static void storage(void **state) {
     (void)state;
-    const double a[] = {1, -1}, u[] = {1 + 0x1p-7, 3}, want[] = {0.73046875 * (1 + 0x1p-7), -0.26953125 * 3};
+    const double a[] = {1, -1}, u[] = {1 + 0x1p-7, 3},
+                 want[] = {0.73046875 * (1 + 0x1p-7), -0.26953125 * 3};
     const float a32[] = {1, -1}, u32[] = {1 + 0x1p-7F, 3};
     double y[2];
     float y32[2];
@@ -89,8 +102,9 @@ static void storage(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(worked_example), cmocka_unit_test(the_gate_is_the_first), cmocka_unit_test(identity),
-        cmocka_unit_test(extremes_and_aliasing), cmocka_unit_test(storage),
+        cmocka_unit_test(worked_example), cmocka_unit_test(the_gate_is_the_first),
+        cmocka_unit_test(identity), cmocka_unit_test(extremes_and_aliasing),
+        cmocka_unit_test(storage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
-/* The tiny model of the tests: weights are the formula 0.35 sin(0.7 t + 1.3 r + 0.41 c + 0.05 r c) of row r, column c and
- * tensor number t, so that anybody can rebuild it in any language; gains are 1 + 0.1 cos(t + c). */
+/* The tiny model of the tests: weights are the formula 0.35 sin(0.7 t + 1.3 r + 0.41 c + 0.05 r c)
+ * of row r, column c and tensor number t, so that anybody can rebuild it in any language; gains are
+ * 1 + 0.1 cos(t + c). */
 #ifndef MR_TESTS_TINY_H
 #define MR_TESTS_TINY_H
 
@@ -15,13 +16,14 @@ typedef struct {
     idx      used;
 } tiny;
 
-/* Seven tokens, and a model in which no two sizes agree that could be mixed up: heads * head_dim = 16, dim = 8. */
+/* Seven tokens, and a model in which no two sizes agree that could be mixed up: heads * head_dim =
+ * 16, dim = 8. */
 static const int32_t tiny_tokens[] = {1, 5, 3, 7, 2, 9, 4};
 
 static inline mr_config tiny_config(void) {
-    const mr_config c = {.dim = 8, .n_layers = 2, .head_dim = 4, .hidden_dim = 12, .n_heads = 4, .n_kv_heads = 2,
-                         .vocab_size = 11, .norm_eps = 1e-5, .rope_theta = 1e4, .rope_angles = MR_ANGLES_EXACT,
-                         .bos_id = -1, .eos_id = -1};
+    const mr_config c = {.dim = 8, .n_layers = 2, .head_dim = 4, .hidden_dim = 12, .n_heads = 4,
+                         .n_kv_heads = 2, .vocab_size = 11, .norm_eps = 1e-5, .rope_theta = 1e4,
+                         .rope_angles = MR_ANGLES_EXACT, .bos_id = -1, .eos_id = -1};
     return c;
 }
 
@@ -35,7 +37,8 @@ static inline mr_matrix tiny_matrix(tiny *t, idx id, idx rows, idx cols) {
     double *data = t->weights + t->used;
     for (idx r = 0; r < rows; r++)
         for (idx c = 0; c < cols; c++)
-            data[r * cols + c] = 0.35 * sin(0.7 * (double)id + 1.3 * (double)r + 0.41 * (double)c + 0.05 * (double)(r * c));
+            data[r * cols + c] = 0.35 * sin(0.7 * (double)id + 1.3 * (double)r + 0.41 * (double)c +
+                                            0.05 * (double)(r * c));
     t->used += rows * cols;
     return (mr_matrix){data, MR_F64, rows, cols, cols, 1};
 }
@@ -48,10 +51,13 @@ static inline mr_matrix tiny_gain(tiny *t, idx id, idx d) {
 }
 
 /* Weights to change by hand: those of a view. */
-static inline double *tiny_data(tiny *t, const mr_matrix *m) { return t->weights + ((const double *)m->data - t->weights); }
+static inline double *tiny_data(tiny *t, const mr_matrix *m) {
+    return t->weights + ((const double *)m->data - t->weights);
+}
 
 static inline mr_layer tiny_layer(tiny *t, const mr_config *c, idx l) {
-    const idx d = c->dim, q = c->n_heads * c->head_dim, kv = c->n_kv_heads * c->head_dim, F = c->hidden_dim, b = 10 * (l + 1);
+    const idx d = c->dim, q = c->n_heads * c->head_dim, kv = c->n_kv_heads * c->head_dim,
+              F = c->hidden_dim, b = 10 * (l + 1);
     const idx blocks = c->n_experts > 0 ? c->n_experts : 1;
     mr_layer w = {.attention_norm = tiny_gain(t, b, d),   .wq = tiny_matrix(t, b + 1, q, d),
                   .wk = tiny_matrix(t, b + 2, kv, d),     .wv = tiny_matrix(t, b + 3, kv, d),
@@ -59,7 +65,8 @@ static inline mr_layer tiny_layer(tiny *t, const mr_config *c, idx l) {
     w.ffn = mr_alloc(blocks, sizeof *w.ffn, NULL);
     if (c->n_experts > 0) w.gate = tiny_matrix(t, b + 9, c->n_experts, d);
     for (idx e = 0; e < blocks; e++) {
-        const idx id = c->n_experts > 0 ? 1000 * (l + 1) + 10 * e : b + 5;      /* w1, w2, w3 are id + 1, 2, 3 */
+        /* w1, w2, w3 are id + 1, 2, 3 */
+        const idx id = c->n_experts > 0 ? 1000 * (l + 1) + 10 * e : b + 5;
         w.ffn[e] = (mr_ffn){.w1 = tiny_matrix(t, id + 1, F, d), .w2 = tiny_matrix(t, id + 2, d, F),
                             .w3 = tiny_matrix(t, id + 3, F, d)};
     }
@@ -77,7 +84,8 @@ static inline void tiny_open(tiny *t, const mr_config *c) {
     t->model.layers = mr_alloc(c->n_layers, sizeof *t->model.layers, NULL);
     t->model.tok_embeddings = tiny_matrix(t, 1, c->vocab_size, c->dim);
     t->model.norm = tiny_gain(t, 2, c->dim);
-    t->model.output = c->tied_embeddings ? t->model.tok_embeddings : tiny_matrix(t, 3, c->vocab_size, c->dim);
+    t->model.output = c->tied_embeddings ? t->model.tok_embeddings
+                                         : tiny_matrix(t, 3, c->vocab_size, c->dim);
     for (idx l = 0; l < c->n_layers; l++) t->model.layers[l] = tiny_layer(t, c, l);
     assert_true(t->used == (idx)sizes.total);
 }
@@ -88,7 +96,7 @@ static inline void tiny_close(tiny *t) {
     mr_free(t->weights);
 }
 
-/* ---- runs -------------------------------------------------------------------------------------------------------- */
+/* ---- runs ------------------------------------------------------------------------------------ */
 
 static inline mr_run *tiny_run(const tiny *t, const mr_run_options *options) {
     mr_err err = {0};
@@ -126,13 +134,14 @@ static inline bool tiny_tap(void *user, const mr_tensor *t) {
 }
 
 /* One sequence, all at once: logits of every row, [T,V], and, when trace names one, a tensor. */
-static inline void tiny_logits(const tiny *t, mr_run_options o, const int32_t *tokens, idx T, double *logits,
-                               tiny_trace *trace) {
+static inline void tiny_logits(const tiny *t, mr_run_options o, const int32_t *tokens, idx T,
+                               double *logits, tiny_trace *trace) {
     o.n_seqs = 1, o.capacity = &T, o.max_tokens = T;
     if (trace != NULL) o.tap = tiny_tap, o.user = trace;
     mr_run *run = tiny_run(t, &o);
     tiny_forward(run, tokens, &T);
-    for (idx row = 0; row < T && logits != NULL; row++) mr_run_logits(run, row, logits + row * t->model.config.vocab_size);
+    for (idx row = 0; row < T && logits != NULL; row++)
+        mr_run_logits(run, row, logits + row * t->model.config.vocab_size);
     mr_run_close(run);
 }
 

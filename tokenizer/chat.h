@@ -1,4 +1,4 @@
-/* Chat templates: a conversation as JSON becomes the text and the ids that a model was trained on. */
+/* Chat templates: a conversation as JSON becomes the text and ids that a model was trained on. */
 #ifndef MR_TOKENIZER_CHAT_H
 #define MR_TOKENIZER_CHAT_H
 
@@ -9,8 +9,8 @@
  * version: "v1", "v2", "v3", "v7", "v11" or "v13"; NULL: the tokenizer's own.
  * The text is mistral-common's: pieces for SentencePiece, plain text for Tekken, control tokens by
  * name. The ids are made piece by piece, so encoding the text again does not give them.
- * MR_BAD, with nothing appended, where mistral-common would refuse, and for contents other than text
- * and thinking. */
+ * MR_BAD, with nothing appended, where mistral-common refuses in its default mode ("test"), and for
+ * contents other than text and thinking. */
 mr_status mr_chat_encode(const mr_tokenizer *tokenizer, const char *version, const char *request,
                          idx bytes, mr_text *text, mr_ids *ids, mr_err *err);
 

@@ -12,7 +12,7 @@ static bool is_letter_or_digit(char c) {
 
 /* Only characters of the set, `least` to `most` of them. The original is a regular expression that
  * ends in "$", which lets one line feed follow; so does this. */
-static bool matches(mr_span text, const char *more, idx least, idx most) {
+static bool matches(mr_py_span text, const char *more, idx least, idx most) {
     if (text.count > 0 && text.byte[text.count - 1] == '\n') text.count--;
     if (text.count < least || text.count > most) return false;
     for (idx i = 0; i < text.count; i++) {
@@ -22,16 +22,16 @@ static bool matches(mr_span text, const char *more, idx least, idx most) {
     return true;
 }
 
-static mr_status check_name(mr_span name, const char *where, mr_err *err) {
+static mr_status check_name(mr_py_span name, const char *where, mr_err *err) {
     if (matches(name, "_-", 1, 64)) return MR_OK;
     return mr_fail(err, MR_BAD, "%s: a function name has 1 to 64 letters, digits, \"_\" and \"-\"",
                    where);
 }
 
-static mr_status check_id(int version, mr_span id, const char *where, mr_err *err) {
+static mr_status check_id(int version, mr_py_span id, const char *where, mr_err *err) {
     if (version < 3) return MR_OK;
     if (version >= 13)
-        return id.count > 0 && !mr_span_is(id, "null")
+        return id.count > 0 && !mr_py_is(id, "null")
                    ? MR_OK
                    : mr_fail(err, MR_BAD, "%s: the id of a tool call is missing", where);
     return matches(id, "00", 9, 9)
@@ -95,9 +95,9 @@ static mr_status check_numbers(const mr_chat_request *request, mr_err *err) {
     return MR_OK;
 }
 
-static bool calls_id(const mr_chat_message *message, idx calls, mr_span id) {
+static bool calls_id(const mr_chat_message *message, idx calls, mr_py_span id) {
     for (idx i = 0; i < calls; i++)
-        if (mr_span_equal(message->call[i].id, id)) return true;
+        if (mr_py_equal(message->call[i].id, id)) return true;
     return false;
 }
 
@@ -107,7 +107,7 @@ static mr_status check_result(const mr_chat_request *request, const mr_chat_mess
     if (result->id == NULL || caller == NULL || !calls_id(caller, caller->calls, result->id->text))
         return unpaired(request, result, "the result of a tool call that was not made", err);
     for (const mr_chat_message *other = caller + 1; other < result; other++)
-        if (other->role == MR_CHAT_TOOL && mr_span_equal(other->id->text, result->id->text))
+        if (other->role == MR_CHAT_TOOL && mr_py_equal(other->id->text, result->id->text))
             return unpaired(request, result, "a second result of the same tool call", err);
     return MR_OK;
 }

@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* A word in any case; `lower` is written in small letters. */
-static bool same_word(mr_span text, const char *lower) {
+static bool same_word(mr_py_span text, const char *lower) {
     if (text.count != (idx)strlen(lower)) return false;
     for (idx i = 0; i < text.count; i++) {
         const char c = text.byte[i];
@@ -20,7 +20,7 @@ static int truth(const mr_py *value) {
     static const char *const no[] = {"0", "f", "false", "n", "no", "off"};
     if (value->kind == MR_PY_TRUE || value->kind == MR_PY_FALSE) return value->kind == MR_PY_TRUE;
     if (value->kind == MR_PY_INT)
-        return mr_span_is(value->text, "1") ? 1 : mr_span_is(value->text, "0") ? 0 : -1;
+        return mr_py_is(value->text, "1") ? 1 : mr_py_is(value->text, "0") ? 0 : -1;
     if (value->kind == MR_PY_FLOAT) return value->real == 0 ? 0 : value->real == 1 ? 1 : -1;
     if (value->kind != MR_PY_STRING) return -1;
     for (int i = 0; i < 6; i++) {
@@ -32,8 +32,8 @@ static int truth(const mr_py *value) {
 
 bool mr_chat_true(const mr_py *value) { return value != NULL && truth(value) == 1; }
 
-mr_span mr_chat_string(const mr_py *value, const char *absent) {
-    return value != NULL ? value->text : (mr_span){absent, (idx)strlen(absent)};
+mr_py_span mr_chat_string(const mr_py *value, const char *absent) {
+    return value != NULL ? value->text : (mr_py_span){absent, (idx)strlen(absent)};
 }
 
 /* A number, a bool, or a string that holds a number between blanks. */
@@ -45,7 +45,7 @@ static bool number(const mr_py *value, double *out) {
     if (value->kind == MR_PY_FLOAT || value->kind == MR_PY_TRUE || value->kind == MR_PY_FALSE)
         return true;
     if (value->kind != MR_PY_INT && value->kind != MR_PY_STRING) return false;
-    mr_span text = value->text;
+    mr_py_span text = value->text;
     while (text.count > 0 && text.byte[text.count - 1] == ' ') text.count--;
     while (text.count > 0 && text.byte[0] == ' ') text.byte++, text.count--;
     for (idx i = 0; i < text.count; i++)
@@ -75,7 +75,7 @@ static bool fits(const mr_py *value, mr_field_type type) {
         case MR_FIELD_LIST: return value->kind == MR_PY_LIST;
         case MR_FIELD_DICT: return value->kind == MR_PY_DICT;
         case MR_FIELD_FUNCTION:
-            return value->kind == MR_PY_STRING && mr_span_is(value->text, "function");
+            return value->kind == MR_PY_STRING && mr_py_is(value->text, "function");
         case MR_FIELD_SHARE: return number(value, &x) && x >= 0 && x <= 1;
         case MR_FIELD_COUNT: return count(value);
         case MR_FIELD_ANY: break;
@@ -97,9 +97,9 @@ static const char *name_of(mr_field_type type) {
     return "a value";
 }
 
-static bool known(mr_span key, const mr_field *field, idx fields) {
+static bool known(mr_py_span key, const mr_field *field, idx fields) {
     for (idx i = 0; i < fields; i++)
-        if (mr_span_is(key, field[i].key)) return true;
+        if (mr_py_is(key, field[i].key)) return true;
     return false;
 }
 

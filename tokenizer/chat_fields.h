@@ -28,6 +28,6 @@ mr_status mr_chat_fields(const mr_py *object, const char *where, const mr_field 
 bool mr_chat_true(const mr_py *value);
 
 /* The text of a field of type STRING; `absent` when it is not there. */
-mr_span mr_chat_string(const mr_py *value, const char *absent);
+mr_py_span mr_chat_string(const mr_py *value, const char *absent);
 
 #endif

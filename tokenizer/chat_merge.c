@@ -11,12 +11,12 @@ typedef struct {
     char *start, *end;
 } pen;
 
-static void put(pen *p, mr_span text) {
+static void put(pen *p, mr_py_span text) {
     if (text.count > 0) memcpy(p->end, text.byte, (size_t)text.count);
     p->end += text.count;
 }
 
-static mr_span written(const pen *p) { return (mr_span){p->start, p->end - p->start}; }
+static mr_py_span written(const pen *p) { return (mr_py_span){p->start, p->end - p->start}; }
 
 /* Room for all texts of the messages with separators, and in *parts for all their parts. */
 static mr_status measure(const mr_chat_message *message, idx count, idx *bytes, idx *parts,
@@ -36,9 +36,9 @@ static mr_status measure(const mr_chat_message *message, idx count, idx *bytes, 
 }
 
 /* Adds a text to the one being written; empty texts leave no separator behind. */
-static void join(pen *p, mr_span text) {
+static void join(pen *p, mr_py_span text) {
     if (text.count == 0) return;
-    if (p->end > p->start) put(p, (mr_span){BETWEEN, BETWEEN_BYTES});
+    if (p->end > p->start) put(p, (mr_py_span){BETWEEN, BETWEEN_BYTES});
     put(p, text);
 }
 
@@ -95,7 +95,7 @@ static mr_status merge_answers(mr_py_arena *arena, const mr_chat_message *messag
 /* Place of the call that a result answers. */
 static idx place(const mr_chat_message *caller, const mr_chat_message *result) {
     idx at = caller->calls - 1;
-    while (at >= 0 && !mr_span_equal(caller->call[at].id, result->id->text)) at--;
+    while (at >= 0 && !mr_py_equal(caller->call[at].id, result->id->text)) at--;
     return at >= 0 ? at : caller->calls;
 }
 
@@ -136,7 +136,7 @@ static mr_status collect_system(mr_chat_request *request, mr_err *err) {
         const mr_chat_message *message = &request->message[m];
         if (message->role != MR_CHAT_SYSTEM || !mr_chat_some(&message->content)) continue;
         if (merge_contents(&request->arena, message, 1, &text, err)) return MR_BAD;
-        if (!first) put(&p, (mr_span){BETWEEN, BETWEEN_BYTES}); /* also beside an empty text */
+        if (!first) put(&p, (mr_py_span){BETWEEN, BETWEEN_BYTES}); /* also beside an empty text */
         put(&p, text.text);
         first = false;
     }

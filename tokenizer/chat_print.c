@@ -50,13 +50,13 @@ static void boundary(writer *w, int32_t id, const char *name) {
     add_piece(w, id);
 }
 
-static bool surrogate_at(mr_span text, idx i) {
+static bool surrogate_at(mr_py_span text, idx i) {
     return text.count - i >= 3 && (unsigned char)text.byte[i] == 0xED &&
            (unsigned char)text.byte[i + 1] >= 0xA0;
 }
 
 /* Half a surrogate pair is no character: SentencePiece refuses it, Tekken reads U+FFFD. */
-static mr_span replace_surrogates(writer *w, mr_span text) {
+static mr_py_span replace_surrogates(writer *w, mr_py_span text) {
     idx i = 0;
     while (i < text.count && !surrogate_at(text, i)) i++;
     if (i >= text.count) return text;
@@ -71,11 +71,11 @@ static mr_span replace_surrogates(writer *w, mr_span text) {
         w->status = mr_text_append(&w->scratch, copy, text.count, w->err);
     }
     mr_free(copy);
-    return (mr_span){w->scratch.byte, w->status == MR_OK ? w->scratch.count : 0};
+    return (mr_py_span){w->scratch.byte, w->status == MR_OK ? w->scratch.count : 0};
 }
 
 /* One text by itself: neighbours never merge into one token. */
-static void plain(writer *w, mr_span text) {
+static void plain(writer *w, mr_py_span text) {
     const idx before = w->ids->count;
     if (w->status != MR_OK) return;
     text = replace_surrogates(w, text);
@@ -94,12 +94,12 @@ static void say(writer *w, const char *words) {
         w->status = mr_text_append(&w->scratch, words, (idx)strlen(words), w->err);
 }
 
-static void say_text(writer *w, mr_span text) {
+static void say_text(writer *w, mr_py_span text) {
     if (w->status == MR_OK)
         w->status = mr_text_append(&w->scratch, text.byte, text.count, w->err);
 }
 
-static void say_string(writer *w, mr_span string) {
+static void say_string(writer *w, mr_py_span string) {
     if (w->status == MR_OK) w->status = mr_py_write_string(string, &w->scratch, w->err);
 }
 
@@ -108,7 +108,7 @@ static void say_json(writer *w, const mr_py *value) {
 }
 
 static void encode_scratch(writer *w) {
-    plain(w, (mr_span){w->scratch.byte, w->scratch.count});
+    plain(w, (mr_py_span){w->scratch.byte, w->scratch.count});
 }
 
 /* ---- messages ------------------------------------------------------------------------------ */
@@ -202,7 +202,7 @@ static void print_call(writer *w, const mr_chat_call *call) {
     encode_scratch(w);
 }
 
-static mr_span without_last_spaces(mr_span text) {
+static mr_py_span without_last_spaces(mr_py_span text) {
     while (text.count > 0 && text.byte[text.count - 1] == ' ') text.count--;
     return text;
 }

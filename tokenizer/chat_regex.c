@@ -28,7 +28,7 @@ static void inside(mr_re *p, bool verbose, mr_re_width *out) {
     if (!mr_re_take(p, ')')) mr_re_fails(p);
 }
 
-static bool is_identifier(mr_span name) {
+static bool is_identifier(mr_py_span name) {
     for (idx i = 0; i < name.count; i++) {
         const unsigned char c = (unsigned char)name.byte[i];
         const bool letter = (c | 32) >= 'a' && (c | 32) <= 'z';
@@ -37,17 +37,17 @@ static bool is_identifier(mr_span name) {
     return name.count > 0;
 }
 
-static idx group_named(mr_re *p, mr_span name) {
+static idx group_named(mr_re *p, mr_py_span name) {
     for (idx i = 1; i < p->groups && is_identifier(name); i++)
-        if (mr_span_equal(p->name[i], name)) return i;
+        if (mr_py_equal(p->name[i], name)) return i;
     mr_re_fails(p);
     return 0;
 }
 
-static void capture(mr_re *p, bool verbose, mr_span name, mr_re_width *out) {
+static void capture(mr_re *p, bool verbose, mr_py_span name, mr_re_width *out) {
     const idx group = p->groups;
     for (idx i = 1; i < group && name.count > 0; i++)
-        if (mr_span_equal(p->name[i], name)) mr_re_fails(p);
+        if (mr_py_equal(p->name[i], name)) mr_re_fails(p);
     if (group == MR_RE_GROUPS) mr_re_fails(p);
     if (p->bad) return;
     p->name[group] = name;
@@ -60,7 +60,7 @@ static void capture(mr_re *p, bool verbose, mr_span name, mr_re_width *out) {
 /* (?P<name>..) and (?P=name) */
 static void named(mr_re *p, bool verbose, mr_re_width *out) {
     if (mr_re_take(p, '<')) {
-        const mr_span name = mr_re_until(p, '>');
+        const mr_py_span name = mr_re_until(p, '>');
         if (!is_identifier(name)) mr_re_fails(p);
         capture(p, verbose, name, out);
     } else if (mr_re_take(p, '=')) {
@@ -85,7 +85,7 @@ static void look_behind(mr_re *p, bool verbose) {
 
 /* A condition may name a group that comes later, but by number only. */
 static idx condition(mr_re *p) {
-    const mr_span name = mr_re_until(p, ')');
+    const mr_py_span name = mr_re_until(p, ')');
     idx group = 0;
     if (is_identifier(name)) return group_named(p, name);
     for (idx i = 0; i < name.count; i++) {
@@ -153,7 +153,7 @@ static mr_re_item flag_group(mr_re *p, mr_re_character c, bool *verbose, bool at
 
 /* After "(". NONE: a comment or flags, which are no item. */
 static mr_re_item group(mr_re *p, bool *verbose, bool at_start, mr_re_width *out) {
-    const mr_span nameless = {NULL, 0};
+    const mr_py_span nameless = {NULL, 0};
     *out = (mr_re_width){0, 0};
     if (!mr_re_take(p, '?')) {
         capture(p, *verbose, nameless, out);
@@ -227,7 +227,7 @@ static void branches(mr_re *p, bool verbose, bool top, mr_re_width *out) {
     p->depth--;
 }
 
-bool mr_chat_regex(mr_span text) {
+bool mr_chat_regex(mr_py_span text) {
     mr_re p = {.at = text.byte, .end = text.byte + text.count, .groups = 1};
     mr_re_width taken;
     branches(&p, false, true, &taken);

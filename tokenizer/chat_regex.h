@@ -30,7 +30,7 @@ typedef struct {
     idx         wanted;  /* largest number that a condition asks for */
     bool        closed[MR_RE_GROUPS];
     mr_re_width taken[MR_RE_GROUPS];
-    mr_span     name[MR_RE_GROUPS];
+    mr_py_span     name[MR_RE_GROUPS];
 } mr_re;
 
 /* What stands before a repeat sign decides whether it may be repeated. */
@@ -40,9 +40,9 @@ bool            mr_re_fails(mr_re *p);   /* marks the pattern as bad; returns fa
 mr_re_character mr_re_peek(mr_re *p);
 mr_re_character mr_re_get(mr_re *p);
 bool            mr_re_take(mr_re *p, char wanted);
-bool            mr_re_among(mr_re_character c, const char *set); /* one of these, unescaped */
-mr_span         mr_re_until(mr_re *p, char close);
-bool            mr_re_may_refer(mr_re *p, idx group);            /* the group exists and is closed */
+bool            mr_re_among(mr_re_character c, const char *set); /* unescaped one of these */
+mr_py_span         mr_re_until(mr_re *p, char close);
+bool            mr_re_may_refer(mr_re *p, idx group); /* the group exists and is closed */
 
 mr_re_item mr_re_escape(mr_re *p, uint32_t letter, mr_re_width *out);
 void       mr_re_set(mr_re *p);

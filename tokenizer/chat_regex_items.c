@@ -1,4 +1,4 @@
-/* Characters, escapes, sets and repeats of Python's regular expressions: what the grammar allows. */
+/* Characters, escapes, sets and repeats of Python's regular expressions: their grammar. */
 #include "tokenizer/chat_regex.h"
 
 #include <string.h>
@@ -7,7 +7,7 @@
 
 bool mr_re_fails(mr_re *p) {
     p->bad = true;
-    p->at = p->end; /* ends every loop */
+    p->at = p->end;
     return false;
 }
 
@@ -68,10 +68,10 @@ bool mr_re_among(mr_re_character c, const char *set) {
 static bool is_letter(uint32_t c) { return (c | 32) >= 'a' && (c | 32) <= 'z' && c < 0x80; }
 
 /* Up to a closing character that must come; empty is not allowed. */
-mr_span mr_re_until(mr_re *p, char close) {
+mr_py_span mr_re_until(mr_re *p, char close) {
     const char *from = p->at;
     while (p->at < p->end && !sees(p, close)) mr_re_get(p);
-    const mr_span name = {from, p->at - from};
+    const mr_py_span name = {from, p->at - from};
     if (name.count == 0 || !mr_re_take(p, close)) mr_re_fails(p);
     return name;
 }
@@ -82,7 +82,10 @@ static uint32_t hex(mr_re *p, int digits) {
     uint32_t code = 0;
     for (int i = 0; i < digits; i++) {
         const mr_re_character c = mr_re_peek(p);
-        if (!mr_re_among(c, "0123456789abcdefABCDEF")) return mr_re_fails(p), 0;
+        if (!mr_re_among(c, "0123456789abcdefABCDEF")) {
+            mr_re_fails(p);
+            return 0;
+        }
         code = code * 16 + (c.code <= '9' ? c.code - '0' : (c.code | 32) - 'a' + 10);
         p->at++;
     }
@@ -91,7 +94,8 @@ static uint32_t hex(mr_re *p, int digits) {
 }
 
 static uint32_t octal(mr_re *p, uint32_t code, int more) {
-    for (; more > 0 && is_digit(mr_re_peek(p), '7'); more--) code = code * 8 + (mr_re_get(p).code - '0');
+    for (; more > 0 && is_digit(mr_re_peek(p), '7'); more--)
+        code = code * 8 + (mr_re_get(p).code - '0');
     if (code > 255) mr_re_fails(p);
     return code;
 }

@@ -29,8 +29,8 @@ static mr_status read_part(reader *r, const mr_py *value, mr_chat_part *out) {
                                 {"closed", MR_FIELD_BOOL, false, false, &closed}};
     if (type == NULL || type->kind != MR_PY_STRING)
         return mr_fail(r->err, MR_BAD, "%s: a part of the content has no \"type\"", r->where);
-    out->thinking = mr_span_is(type->text, "thinking");
-    if (!out->thinking && !mr_span_is(type->text, "text"))
+    out->thinking = mr_py_is(type->text, "thinking");
+    if (!out->thinking && !mr_py_is(type->text, "text"))
         return mr_fail(r->err, MR_BAD, "%s: content of type \"%.*s\" is not supported here, only "
                        "\"text\" and \"thinking\"", r->where,
                        (int)(type->text.count < 40 ? type->text.count : 40), type->text.byte);
@@ -60,11 +60,11 @@ static mr_status read_content(reader *r, const mr_py *value, mr_chat_content *ou
 
 /* ---- tool calls ---------------------------------------------------------------------------- */
 
-mr_status mr_chat_json(mr_py_arena *arena, mr_span text, const char *where, const mr_py **out,
+mr_status mr_chat_json(mr_py_arena *arena, mr_py_span text, const char *where, const mr_py **out,
                        mr_err *err) {
     mr_err reason = {0};
     bool malformed;
-    if (text.count == 0) text = (mr_span){"{}", 2};
+    if (text.count == 0) text = (mr_py_span){"{}", 2};
     if (mr_py_read(arena, text.byte, text.count, out, &malformed, &reason) == MR_OK) return MR_OK;
     if (!malformed) return mr_fail(err, MR_BAD, "%s: %s", where, reason.text);
     mr_py *string = mr_py_alloc(arena, 1, (idx)sizeof *string, err);
@@ -113,7 +113,7 @@ static bool read_role(const mr_py *message, mr_chat_role *out) {
     const mr_py *role = mr_py_get(message, "role");
     for (int i = 0; i < 4; i++) {
         *out = (mr_chat_role)i;
-        if (role != NULL && role->kind == MR_PY_STRING && mr_span_is(role->text, word[i]))
+        if (role != NULL && role->kind == MR_PY_STRING && mr_py_is(role->text, word[i]))
             return true;
     }
     return false;
@@ -189,7 +189,7 @@ static mr_status read_tools(reader *r, const mr_py *list, mr_chat_request *out) 
 
 static bool is_one_of(const mr_py *value, const char *const *word, int words) {
     for (int i = 0; i < words; i++)
-        if (value->kind == MR_PY_STRING && mr_span_is(value->text, word[i])) return true;
+        if (value->kind == MR_PY_STRING && mr_py_is(value->text, word[i])) return true;
     return false;
 }
 

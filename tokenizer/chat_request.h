@@ -9,20 +9,20 @@ typedef enum { MR_CHAT_SYSTEM, MR_CHAT_USER, MR_CHAT_ASSISTANT, MR_CHAT_TOOL } m
 /* One part of a content that was written as a list. */
 typedef struct {
     bool    thinking, closed;
-    mr_span text;
+    mr_py_span text;
 } mr_chat_part;
 
 /* A content is a text, or a list of parts. Absent and null are the empty text. */
 typedef struct {
     bool          list;
-    mr_span       text; /* when it is no list */
+    mr_py_span       text; /* when it is no list */
     mr_chat_part *part;
     idx           parts;
 } mr_chat_content;
 
 /* Arguments that are JSON are kept parsed, all others as a JSON string. */
 typedef struct {
-    mr_span      id, name;
+    mr_py_span      id, name;
     const mr_py *arguments;
 } mr_chat_call;
 
@@ -37,7 +37,7 @@ typedef struct {
 } mr_chat_message;
 
 typedef struct {
-    mr_span      name, description;
+    mr_py_span      name, description;
     const mr_py *parameters;
 } mr_chat_tool;
 
@@ -47,7 +47,7 @@ typedef struct {
     idx              messages;
     mr_chat_tool    *tool;
     idx              tools;
-    mr_span          system; /* v1 to v3 after the merge: all system texts; empty: none */
+    mr_py_span          system; /* v1 to v3 after the merge: all system texts; empty: none */
     int              version; /* 1, 2, 3, 7, 11 or 13 */
 } mr_chat_request;
 
@@ -57,7 +57,7 @@ mr_status mr_chat_read(const char *json, idx bytes, mr_chat_request *out, mr_err
 
 /* A text that may be JSON: its value, {} for an empty text, else the text as a string. MR_BAD when
  * Python's reader would meet a limit in it. */
-mr_status mr_chat_json(mr_py_arena *arena, mr_span text, const char *where, const mr_py **out,
+mr_status mr_chat_json(mr_py_arena *arena, mr_py_span text, const char *where, const mr_py **out,
                        mr_err *err);
 
 /* The rules about order, names and ids that mistral-common applies in its default mode. */
@@ -67,7 +67,7 @@ mr_status mr_chat_check(const mr_chat_request *request, mr_err *err);
 mr_status mr_chat_schema(const mr_py *schema, const char *where, mr_err *err);
 
 /* Whether Python's re.compile would take the pattern. */
-bool mr_chat_regex(mr_span pattern);
+bool mr_chat_regex(mr_py_span pattern);
 
 /* Replaces the messages by the merged ones. */
 mr_status mr_chat_merge(mr_chat_request *request, mr_err *err);

@@ -42,7 +42,7 @@ static bool negative(const mr_py *value) {
 }
 
 static bool zero(const mr_py *value) {
-    return value->kind == MR_PY_INT ? mr_span_is(value->text, "0") : value->real == 0;
+    return value->kind == MR_PY_INT ? mr_py_is(value->text, "0") : value->real == 0;
 }
 
 /* 3.0 counts as an integer, NaN and infinity do not. Beyond 2^53 every double is an integer. */
@@ -66,7 +66,7 @@ static bool are_strings(const mr_py *value) {
     for (const mr_py *item = value->first; item != NULL; item = item->next) {
         if (item->kind != MR_PY_STRING) return false;
         for (const mr_py *other = value->first; other != item; other = other->next)
-            if (mr_span_equal(other->text, item->text)) return false;
+            if (mr_py_equal(other->text, item->text)) return false;
     }
     return true;
 }
@@ -75,7 +75,7 @@ static bool is_type_name(const mr_py *value) {
     static const char *const name[] = {"array", "boolean", "integer", "null", "number", "object",
                                        "string"};
     for (int i = 0; i < 7; i++)
-        if (value->kind == MR_PY_STRING && mr_span_is(value->text, name[i])) return true;
+        if (value->kind == MR_PY_STRING && mr_py_is(value->text, name[i])) return true;
     return false;
 }
 

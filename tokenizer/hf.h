@@ -167,6 +167,12 @@ typedef struct {
 
 bool mr_hf_cut_next(mr_hf_cut *cut, idx *start, idx *size, idx *index);
 
+/* The id of a piece, -1 when there is none; and whether two symbols may join, for mr_bpe_merge
+ * with the model as the rule. */
+int32_t mr_hf_find(const mr_hf_model *model, const char *bytes, idx size);
+bool    mr_hf_join(void *rule, const char *text, const mr_symbol *left, const mr_symbol *right,
+                   mr_join *join);
+
 mr_status mr_hf_encode(const void *model, const char *text, idx bytes, mr_ids *out, mr_err *err);
 mr_status mr_hf_decode(const void *model, const int32_t *ids, idx count, mr_text *out,
                        mr_err *err);

@@ -182,10 +182,12 @@ static mr_status read_merges(const mr_hf_reading *r, mr_scan in) {
 static mr_status check_options(const mr_hf_reading *r, const mr_scan *dropout,
                                const mr_hf_string *prefix, const mr_hf_string *suffix) {
     mr_scan in = *dropout;
-    idx zero = 1;
-    bool none = in.at == NULL || (mr_scan_peek(&in) == '0' && mr_scan_skip(&in)
-                                  && strspn(dropout->at, " \t\r\n0.") >= (size_t)(in.at - dropout->at));
-    (void)zero;
+    bool none = in.at == NULL; /* absent or null; zero means the same */
+    if (!none && mr_scan_skip(&in)) {
+        const char *at = dropout->at;
+        while (at < in.at && (*at == '0' || *at == '.')) at++;
+        none = at == in.at;
+    }
     if (!none)
         return mr_fail(r->err, MR_BAD, "%s: model.dropout is set, expected null: ids would be "
                        "random", r->path);

@@ -74,8 +74,11 @@ static mr_status read_replace(const mr_hf_reading *r, const mr_scan *in, mr_hf_s
     mr_scan pattern;
     mr_hf_field field[] = {{"pattern", MR_HF_A_VALUE, &pattern, true, false},
                            {"content", MR_HF_A_STRING, &step->with, true, false}};
-    mr_status status = mr_hf_fields(r, *in, "Replace", field, 2);
-    return status == MR_OK ? read_pattern(r, &pattern, step) : status;
+    if (mr_hf_fields(r, *in, "Replace", field, 2) != MR_OK) return MR_BAD;
+    if (read_pattern(r, &pattern, step) != MR_OK) return MR_BAD;
+    if (step->pattern == MR_HF_TEXT || step->pattern == MR_HF_SPACES) return MR_OK;
+    return mr_fail(r->err, MR_BAD, "%s: Replace: a pattern that splits words is not supported here",
+                   r->path);
 }
 
 static mr_status read_strip(const mr_hf_reading *r, const mr_scan *in, mr_hf_step *step) {

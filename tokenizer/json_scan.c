@@ -21,6 +21,11 @@ bool mr_scan_fail(mr_scan *in, const char *problem) {
     return false;
 }
 
+/* At the end of the text that is the better reason. */
+static bool wanted(mr_scan *in, const char *problem) {
+    return mr_scan_fail(in, in->at == in->end ? "the file ends too early" : problem);
+}
+
 /* Most blanks of these files are runs of spaces: an indentation. */
 static void blanks(mr_scan *in) {
     const char *at = in->at, *end = in->end;
@@ -52,15 +57,14 @@ static bool member(mr_scan *in, char bracket) {
     in->fresh = false;
     if (take(in, bracket)) return false;
     if (first || take(in, ',')) return in->problem == NULL;
-    return mr_scan_fail(in, in->at == in->end ? "the file ends too early"
-                                              : "a comma or a closing bracket was expected");
+    return wanted(in, "a comma or a closing bracket was expected");
 }
 
 bool mr_scan_item(mr_scan *in) { return member(in, ']'); }
 
 bool mr_scan_key(mr_scan *in, mr_span *key) {
     if (!member(in, '}') || !mr_scan_string(in, key)) return false;
-    return take(in, ':') || mr_scan_fail(in, "a colon was expected");
+    return take(in, ':') || wanted(in, "a colon was expected");
 }
 
 /* The value of four hexadecimal digits, -1 when they are not. */
@@ -83,7 +87,7 @@ static idx escape_size(const char *at, idx left) {
 }
 
 bool mr_scan_string(mr_scan *in, mr_span *text) {
-    if (!take(in, '"')) return mr_scan_fail(in, "a string was expected");
+    if (!take(in, '"')) return wanted(in, "a string was expected");
     const char *at = in->at, *end = in->end;
     *text = (mr_span){.bytes = at};
     while (at < end && *at != '"') {
@@ -175,8 +179,7 @@ static bool scalar(mr_scan *in) {
         return true;
     }
     if (first == '-' || (first >= '0' && first <= '9')) return number(in, &text, &integer);
-    return mr_scan_fail(in, first == '\0' ? "the file ends where a value was expected"
-                                          : "a value was expected");
+    return wanted(in, "a value was expected");
 }
 
 /* Bit d of `lists` says whether level d is a list; one turn of the loop per value. */

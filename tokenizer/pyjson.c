@@ -56,17 +56,17 @@ void mr_py_free(mr_py_arena *arena) {
     }
 }
 
-bool mr_span_is(mr_span span, const char *text) {
-    return mr_span_equal(span, (mr_span){text, (idx)strlen(text)});
+bool mr_py_is(mr_py_span span, const char *text) {
+    return mr_py_equal(span, (mr_py_span){text, (idx)strlen(text)});
 }
 
-bool mr_span_equal(mr_span a, mr_span b) {
+bool mr_py_equal(mr_py_span a, mr_py_span b) {
     return a.count == b.count && (a.count == 0 || memcmp(a.byte, b.byte, (size_t)a.count) == 0);
 }
 
 const mr_py *mr_py_get(const mr_py *value, const char *key) {
     if (value == NULL || value->kind != MR_PY_DICT) return NULL;
     for (const mr_py *entry = value->first; entry != NULL; entry = entry->next)
-        if (mr_span_is(entry->key, key)) return entry;
+        if (mr_py_is(entry->key, key)) return entry;
     return NULL;
 }

@@ -12,7 +12,7 @@
 typedef struct {
     const char *byte;
     idx         count;
-} mr_span;
+} mr_py_span;
 
 typedef enum {
     MR_PY_NULL, MR_PY_FALSE, MR_PY_TRUE, MR_PY_INT, MR_PY_FLOAT, MR_PY_STRING, MR_PY_LIST,
@@ -23,11 +23,11 @@ typedef enum {
 typedef struct mr_py mr_py;
 struct mr_py {
     mr_py_kind kind;
-    mr_span    text;  /* string: UTF-8, a lone surrogate as three bytes; integer: its digits */
+    mr_py_span    text;  /* string: UTF-8, a lone surrogate as three bytes; integer: its digits */
     double     real;  /* float; NaN and infinities occur */
     mr_py     *first; /* list, dict: what is in it, in order */
     mr_py     *next;  /* the one after this in the same list or dict */
-    mr_span    key;   /* of an entry of a dict */
+    mr_py_span    key;   /* of an entry of a dict */
     idx        items; /* entries of a list or dict */
     idx        order; /* place in the text among its neighbours */
 };
@@ -50,7 +50,7 @@ mr_status mr_py_read(mr_py_arena *arena, const char *text, idx bytes, const mr_p
 
 /* Appends json.dumps(value, ensure_ascii=False). */
 mr_status mr_py_write(const mr_py *value, mr_text *out, mr_err *err);
-mr_status mr_py_write_string(mr_span string, mr_text *out, mr_err *err);
+mr_status mr_py_write_string(mr_py_span string, mr_text *out, mr_err *err);
 
 /* repr(x) of a Python float: shortest digits that read back as x. Returns the length. */
 #define MR_PY_FLOAT_SIZE 40
@@ -59,7 +59,7 @@ int mr_py_float(double x, char out[MR_PY_FLOAT_SIZE]);
 /* The entry of a dict; NULL when it is not there or `value` is no dict. */
 const mr_py *mr_py_get(const mr_py *value, const char *key);
 
-bool mr_span_is(mr_span span, const char *text);
-bool mr_span_equal(mr_span a, mr_span b);
+bool mr_py_is(mr_py_span span, const char *text);
+bool mr_py_equal(mr_py_span a, mr_py_span b);
 
 #endif

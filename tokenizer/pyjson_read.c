@@ -88,11 +88,11 @@ static idx raw_length(const reader *r) {
     return at - r->at;
 }
 
-static mr_status string(reader *r, mr_span *out) {
+static mr_status string(reader *r, mr_py_span *out) {
     r->at++;
     char *byte = mr_py_alloc(r->arena, raw_length(r), 1, r->err);
     if (byte == NULL) return MR_BAD;
-    idx count = 0, size;
+    idx count = 0, size = 0;
     while (r->at < r->end && *r->at != '"') {
         if ((unsigned char)*r->at < 0x20) return broken(r, "no control character in a string");
         if (*r->at != '\\') {
@@ -105,7 +105,7 @@ static mr_status string(reader *r, mr_span *out) {
     }
     if (r->at == r->end) return broken(r, "a closing quote");
     r->at++;
-    *out = (mr_span){byte, count};
+    *out = (mr_py_span){byte, count};
     return MR_OK;
 }
 
@@ -146,8 +146,8 @@ static mr_status number(reader *r, mr_py *out) {
     if (real) return real_number(r, from, out);
 
     out->kind = MR_PY_INT;
-    out->text = (mr_span){from, r->at - from};
-    if (mr_span_is(out->text, "-0")) out->text = (mr_span){"0", 1};
+    out->text = (mr_py_span){from, r->at - from};
+    if (mr_py_is(out->text, "-0")) out->text = (mr_py_span){"0", 1};
     if (out->text.count - (*from == '-') > MR_PY_DIGITS)
         return mr_fail(r->err, MR_BAD, "JSON: an integer of more than %td digits", MR_PY_DIGITS);
     return MR_OK;
@@ -188,7 +188,7 @@ static int by_key(const void *left, const void *right) {
 static void keep_last(mr_py *dict, mr_py **sorted) {
     idx gone = 0;
     for (idx i = 0, j; i < dict->items; i = j) {
-        for (j = i + 1; j < dict->items && mr_span_equal(sorted[j]->key, sorted[i]->key); j++) {
+        for (j = i + 1; j < dict->items && mr_py_equal(sorted[j]->key, sorted[i]->key); j++) {
             sorted[j]->order = -1;
             gone++;
         }

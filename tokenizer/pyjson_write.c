@@ -29,7 +29,7 @@ static const char *escape_of(unsigned char byte, char hex[8]) {
     return hex;
 }
 
-mr_status mr_py_write_string(mr_span string, mr_text *out, mr_err *err) {
+mr_status mr_py_write_string(mr_py_span string, mr_text *out, mr_err *err) {
     char hex[8];
     idx from = 0; /* what is not written yet starts here */
     mr_status status = put(out, "\"", err);

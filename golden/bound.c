@@ -1,0 +1,265 @@
+/* Error bounds of the model's operations, for any order of summation and any rounding in between. */
+#include "golden/bound.h"
+
+#include <math.h>
+#include <string.h>
+
+#define SIGMAS  6.0   /* of the statistical bound */
+#define U32     0x1p-24
+#define FUNCTION_ULPS 4.0   /* error of exp, rsqrt, sin, cos and division in units of `sum` */
+
+bool mr_arithmetic_of(const char *store, const char *sum, mr_arithmetic *out) {
+    static const struct {
+        const char *name;
+        double      unit, tiny, operand;
+        mr_storage  storage;
+    } types[] = {
+        {"f32", 0x1p-24, 0x1p-149, 0, MR_STORE_WIDE},
+        {"f16", 0x1p-11, 0x1p-24, 0, MR_STORE_F16},
+        {"bf16", 0x1p-8, 0x1p-133, 0, MR_STORE_BF16},
+        {"tf32", 0x1p-24, 0x1p-149, 0x1p-11, MR_STORE_WIDE},
+    };
+    int found = 0;
+    for (int i = 0; i < 4; i++) {
+        if (strcmp(store, types[i].name) == 0 && i < 3) {
+            out->store = types[i].unit;
+            out->tiny = types[i].tiny;
+            out->storage = types[i].storage;
+            found |= 1;
+        }
+        if (strcmp(sum, types[i].name) == 0) {
+            out->sum = types[i].unit;
+            out->operand = types[i].operand;
+            found |= 2;
+        }
+    }
+    return found == 3;
+}
+
+mr_bounded mr_bounded_at(mr_bounded x, idx offset) {
+    return (mr_bounded){x.v + offset, x.e + offset, x.s + offset};
+}
+
+/* gamma_n = n u / (1 - n u): error of n roundings one after the other, relative to the terms. Where
+ * n u reaches 1/2 nothing better than "twice" is certain. */
+static double gamma_of(double n, double u) { return n * u < 0.5 ? n * u / (1 - n * u) : 2 * n * u; }
+
+/* The result is stored `times` times, each time rounded. */
+static void stored(mr_bounded y, idx i, double times, const mr_arithmetic *a) {
+    y.e[i] += times * a->store * (fabs(y.v[i]) + y.e[i]) + times * a->tiny;
+    y.s[i] = hypot(y.s[i], sqrt(times) * a->store * fabs(y.v[i])) + times * a->tiny;
+}
+
+/* (V1) a copy; rounded when the table is wider than the storage (mr_embedding rounds v itself) */
+void mr_bound_embedding(mr_bounded y, const int32_t *tokens, const mr_matrix *table, idx T,
+                        const mr_arithmetic *a) {
+    mr_embedding_f64(y.v, tokens, table, T, a->storage);
+    const bool exact = a->storage != MR_STORE_WIDE || table->dtype != MR_F64;
+    for (idx i = 0; i < T * table->cols; i++) {
+        y.e[i] = y.s[i] = 0;
+        if (!exact) stored(y, i, 1, a);
+    }
+}
+
+/* (V2) y = g x r, r = (mean x^2 + eps)^-1/2:
+ * |dr|/r <= (sum |x| ex / d) r^2 + gamma_(d+2)/2 + function;  two stores: before and after g */
+void mr_bound_rmsnorm(mr_bounded y, mr_bounded x, const mr_matrix *g, idx T, double eps,
+                      const mr_arithmetic *a) {
+    const idx d = g->cols;
+    const double own = gamma_of((double)d + 2, a->sum) / 2 + FUNCTION_ULPS * a->sum;
+    const double random = SIGMAS * sqrt((double)d) * a->sum / 2 + FUNCTION_ULPS * a->sum;
+    for (idx t = 0; t < T; t++) {
+        const mr_bounded row = mr_bounded_at(x, t * d), out = mr_bounded_at(y, t * d);
+        double square = 0, cross = 0, noise = 0;
+        for (idx i = 0; i < d; i++) {
+            square += row.v[i] * row.v[i];
+            cross += (fabs(row.v[i]) + row.e[i]) * row.e[i];
+            noise += row.v[i] * row.v[i] * row.s[i] * row.s[i];
+        }
+        const double r = 1 / sqrt(square / (double)d + eps);
+        const double relative = cross / (double)d * r * r + own;
+        const double likely = sqrt(noise) / (double)d * r * r + random;
+        mr_rmsnorm_f64(out.v, row.v, g, 1, eps, MR_STORE_WIDE);
+        for (idx i = 0; i < d; i++) {
+            const double gain = row.v[i] != 0 ? fabs(out.v[i] / row.v[i]) : 0;
+            out.e[i] = gain * row.e[i] * (1 + relative) + fabs(out.v[i]) * relative;
+            out.s[i] = hypot(gain * row.s[i], fabs(out.v[i]) * likely);
+            stored(out, i, 2, a);
+        }
+    }
+}
+
+/* (V3) |dy_o| <= sum_i |W_oi| ( e_i + (gamma_n + 2 operand) (|x_i| + e_i) ), n = cols, then one store */
+void mr_bound_linear(mr_bounded y, mr_bounded x, const mr_matrix *W, idx T, const mr_arithmetic *a,
+                     double *room) {
+    const idx n = W->cols;
+    const double g = gamma_of((double)n, a->sum) + 2 * a->operand + a->operand * a->operand;
+    const double random = SIGMAS * (sqrt((double)n) * a->sum + a->operand);
+    double *row = room, *z = room + n;
+    mr_linear_f64(y.v, x.v, W, T, a->storage, MR_PLAIN_ENGINE, NULL);
+    for (idx t = 0; t < T; t++) {
+        for (idx i = 0; i < n; i++) z[i] = x.e[t * n + i] + g * (fabs(x.v[t * n + i]) + x.e[t * n + i]);
+        for (int32_t o = 0; o < W->rows; o++) {
+            const idx at = t * W->rows + o;
+            double bound = 0, square = 0;
+            mr_embedding_f64(row, &o, W, 1, a->storage);   /* one row, widened */
+            for (idx i = 0; i < n; i++) {
+                const double noise = row[i] * hypot(x.s[t * n + i], random * x.v[t * n + i]);
+                bound += fabs(row[i]) * z[i];
+                square += noise * noise;
+            }
+            y.e[at] = bound;
+            y.s[at] = sqrt(square);
+            stored(y, at, 1, a);
+        }
+    }
+}
+
+/* (V4) y_a = x_a c - x_b s. A correct float32 angle is off by at most a few units of its frequency
+ * and one of its product; cos and sin may be stored, both products and the difference rounded. */
+static void rope_pair(mr_bounded y, mr_bounded x, idx p, idx q, double c, double s, double off,
+                      double rounding, const mr_arithmetic *a) {
+    const double xa = fabs(x.v[p]) + x.e[p], xb = fabs(x.v[q]) + x.e[q];
+    const double own = (xa + xb) * (off + 2 * rounding);
+    const double va = x.v[p] * c - x.v[q] * s, vb = x.v[q] * c + x.v[p] * s;
+    const double ea = x.e[p] * fabs(c) + x.e[q] * fabs(s) + own;
+    const double eb = x.e[q] * fabs(c) + x.e[p] * fabs(s) + own;
+    const double noise = hypot(hypot(x.s[p], x.s[q]), hypot(xa, xb) * (off + rounding));
+    y.v[p] = va, y.e[p] = ea, y.s[p] = noise;
+    y.v[q] = vb, y.e[q] = eb, y.s[q] = noise;
+    stored(y, p, 1, a);
+    stored(y, q, 1, a);
+}
+
+void mr_bound_rope(mr_bounded y, mr_bounded x, const int64_t *position, idx T, idx heads, idx D,
+                   double theta, mr_rope_angles angles, mr_rope_layout layout,
+                   const mr_arithmetic *a) {
+    const double rounding = a->store > a->sum ? a->store : a->sum;
+    const idx step = layout == MR_INTERLEAVED ? 1 : D / 2;
+    double c[MR_MAX_HEAD_DIM / 2], s[MR_MAX_HEAD_DIM / 2];
+    for (idx t = 0; t < T; t++) {
+        mr_rope_table_f64(c, s, &position[t], 1, D, theta, angles);
+        for (idx i = 0; i < D / 2; i++) {
+            const double angle = fabs((double)position[t]) * pow(theta, -2.0 * (double)i / (double)D);
+            const double off = fmin(2, (i == 0 ? 1 : 10) * U32 * angle + 2 * U32 + rounding);
+            for (idx h = 0; h < heads; h++) {
+                const idx p = (t * heads + h) * D + (layout == MR_INTERLEAVED ? 2 * i : i);
+                rope_pair(y, x, p, p + step, c[i], s[i], off, rounding, a);
+            }
+        }
+    }
+}
+
+/* (V5) as (V3) for one row, then the scaling: two stores where scores are stored at all */
+void mr_bound_scores(mr_bounded scores, mr_bounded q, mr_bounded k, idx from, idx to, idx D,
+                     idx width, double scale, const mr_arithmetic *a) {
+    const double g = gamma_of((double)D + 1, a->sum) + 2 * a->operand;
+    const double random = SIGMAS * (sqrt((double)D) * a->sum + a->operand);
+    for (idx j = from; j < to; j++) {
+        const mr_bounded row = mr_bounded_at(k, j * width);
+        double v = 0, e = 0, square = 0;
+        for (idx c = 0; c < D; c++) {
+            const double aq = fabs(q.v[c]) + q.e[c], ak = fabs(row.v[c]) + row.e[c];
+            const double noise = hypot(hypot(q.v[c] * row.s[c], q.s[c] * row.v[c]),
+                                       random * q.v[c] * row.v[c]);
+            v += q.v[c] * row.v[c];
+            e += aq * row.e[c] + q.e[c] * fabs(row.v[c]) + g * aq * ak;
+            square += noise * noise;
+        }
+        scores.v[j - from] = v * scale;
+        scores.e[j - from] = e * scale;
+        scores.s[j - from] = sqrt(square) * scale;
+        stored(scores, j - from, 2, a);
+    }
+}
+
+/* (V6) p_j = exp(s_j - m)/sum: an error d_j of s_j changes p_j by at most p_j (exp(d_j + sum p d) - 1);
+ * each exponential is off by (|s_j - m| + function) units, the sum by gamma_n */
+void mr_bound_softmax(mr_bounded probs, mr_bounded scores, idx n, const mr_arithmetic *a) {
+    double top = scores.v[0], sum = 0, mean = 0, likely = 0;
+    for (idx j = 1; j < n; j++) top = fmax(top, scores.v[j]);
+    for (idx j = 0; j < n; j++) sum += exp(scores.v[j] - top);
+    for (idx j = 0; j < n; j++) {
+        const double own = (top - scores.v[j] + FUNCTION_ULPS) * a->sum;
+        const double p = exp(scores.v[j] - top) / sum;
+        probs.e[j] = scores.e[j] + own;
+        probs.s[j] = hypot(scores.s[j], own);
+        probs.v[j] = p;
+        mean += p * probs.e[j];
+        likely += p * p * probs.s[j] * probs.s[j];
+    }
+    const double total = mean + gamma_of((double)n, a->sum) + FUNCTION_ULPS * a->sum;
+    const double random = hypot(sqrt(likely), SIGMAS * sqrt((double)n) * a->sum);
+    for (idx j = 0; j < n; j++) {
+        probs.e[j] = probs.v[j] * expm1(probs.e[j] + total);
+        probs.s[j] = probs.v[j] * expm1(probs.s[j] + random);
+        stored(probs, j, 1, a);
+    }
+}
+
+/* (V7) |do| <= sum_j ( e_p |v| + p e_v + (gamma_n + 2 operand) p |v| ), then one store */
+void mr_bound_weighted_sum(mr_bounded o, mr_bounded probs, mr_bounded v, idx from, idx to, idx D,
+                           idx width, const mr_arithmetic *a) {
+    const double n = (double)(to - from);
+    const double g = gamma_of(2 * n + 4, a->sum) + 2 * a->operand;   /* online softmax rescales */
+    const double random = SIGMAS * (sqrt(n) * a->sum + a->operand);
+    for (idx c = 0; c < D; c++) {
+        double value = 0, e = 0, square = 0;
+        for (idx j = from; j < to; j++) {
+            const idx at = j * width + c;
+            const double p = probs.v[j - from], ep = probs.e[j - from];
+            const double noise = hypot(hypot(probs.s[j - from] * v.v[at], p * v.s[at]),
+                                       random * p * v.v[at]);
+            value += p * v.v[at];
+            e += ep * (fabs(v.v[at]) + v.e[at]) + p * v.e[at] + g * (p + ep) * fabs(v.v[at]);
+            square += noise * noise;
+        }
+        o.v[c] = value;
+        o.e[c] = e;
+        o.s[c] = sqrt(square);
+        stored(o, c, 1, a);
+    }
+}
+
+/* (V8) one store; silu has slope below 1.1, its exponential is off by (|x| + function) units */
+void mr_bound_add(mr_bounded y, mr_bounded x, mr_bounded z, idx n, const mr_arithmetic *a) {
+    for (idx i = 0; i < n; i++) {
+        const double e = x.e[i] + z.e[i], s = hypot(x.s[i], z.s[i]);
+        y.v[i] = x.v[i] + z.v[i];
+        y.e[i] = e;
+        y.s[i] = s;
+        stored(y, i, 1, a);
+    }
+}
+
+void mr_bound_swiglu(mr_bounded y, mr_bounded gate, mr_bounded up, idx n, const mr_arithmetic *a) {
+    for (idx i = 0; i < n; i++) {
+        const double x = gate.v[i], u = up.v[i], silu = x / (1 + exp(-x));
+        const double own = (fabs(x) + 2 * FUNCTION_ULPS) * a->sum * fabs(silu);
+        const double e = 1.1 * gate.e[i] + own + a->store * fabs(silu) + a->tiny;
+        y.v[i] = silu * u;
+        y.e[i] = e * (fabs(u) + up.e[i]) + fabs(silu) * up.e[i];
+        y.s[i] = hypot(u * hypot(1.1 * gate.s[i], own + a->store * fabs(silu)), silu * up.s[i]);
+        stored(y, i, 1, a);
+    }
+}
+
+/* (V9) K products and K additions, each possibly stored */
+void mr_bound_combine(mr_bounded y, mr_bounded weights, const mr_bounded *out, idx K, idx d,
+                      const mr_arithmetic *a) {
+    const double rounding = ((double)K + 1) * (a->store + a->sum);
+    for (idx i = 0; i < d; i++) {
+        double v = 0, e = 0, square = 0, terms = 0;
+        for (idx k = 0; k < K; k++) {
+            const double w = weights.v[k], o = out[k].v[i];
+            v += w * o;
+            e += weights.e[k] * (fabs(o) + out[k].e[i]) + fabs(w) * out[k].e[i];
+            terms += fabs(w * o);
+            square += weights.s[k] * weights.s[k] * o * o + w * w * out[k].s[i] * out[k].s[i];
+        }
+        y.v[i] = v;
+        y.e[i] = e + rounding * (terms + e) + (double)K * a->tiny;
+        y.s[i] = sqrt(square) + a->store * terms;
+        stored(y, i, 1, a);
+    }
+}

@@ -1,0 +1,69 @@
+/* How far a correct program may be off: running error analysis, operation by operation.
+ *
+ * Each function takes operands with the error they already carry and gives the result in double,
+ * with a bound on the error of any program that computes it in the given arithmetic, whatever the
+ * order of its sums. Derivations: docs/NUMERICS.md, (V1)-(V8). */
+#ifndef MR_GOLDEN_BOUND_H
+#define MR_GOLDEN_BOUND_H
+
+#include "ref/mr.h"
+
+/* Unit roundoffs of a port: half the distance from 1 to the next number of the type. */
+typedef struct {
+    double     store;     /* what tensors are stored in: 2^-24 f32, 2^-11 f16, 2^-8 bf16 */
+    double     sum;       /* what sums and functions are computed in */
+    double     operand;   /* rounding of matrix operands on their way in: 0, or 2^-11 for tf32 */
+    double     tiny;      /* largest error of a result that underflows */
+    mr_storage storage;   /* rounding of the weights */
+} mr_arithmetic;
+
+/* store, sum: "f32", "bf16", "f16"; sum also "tf32" (f32 sums of tf32 operands). False: unknown. */
+bool mr_arithmetic_of(const char *store, const char *sum, mr_arithmetic *out);
+
+/* n numbers: value, bound that no correct program exceeds, and what rounding at random gives
+ * (six standard deviations). */
+typedef struct {
+    double *v, *e, *s;
+} mr_bounded;
+
+/* (V1) y = table[tokens] : [T,cols] */
+void mr_bound_embedding(mr_bounded y, const int32_t *tokens, const mr_matrix *table, idx T,
+                        const mr_arithmetic *a);
+
+/* (V2) y = g * x / rms(x) : [T,cols] */
+void mr_bound_rmsnorm(mr_bounded y, mr_bounded x, const mr_matrix *g, idx T, double eps,
+                      const mr_arithmetic *a);
+
+/* (V3) y = W x : [T,rows]  room: [2*cols] */
+void mr_bound_linear(mr_bounded y, mr_bounded x, const mr_matrix *W, idx T, const mr_arithmetic *a,
+                     double *room);
+
+/* (V4) rotation of x [T,heads,D] by the angles of position[t] */
+void mr_bound_rope(mr_bounded y, mr_bounded x, const int64_t *position, idx T, idx heads, idx D,
+                   double theta, mr_rope_angles angles, mr_rope_layout layout,
+                   const mr_arithmetic *a);
+
+/* (V5) s_j = (q . k_j) scale over the keys [from,to) of one head
+ * scores: [to-from]  q: [D]  k: rows of `width` elements, already at the head's channels */
+void mr_bound_scores(mr_bounded scores, mr_bounded q, mr_bounded k, idx from, idx to, idx D,
+                     idx width, double scale, const mr_arithmetic *a);
+
+/* (V6) softmax of n scores; probs may be scores */
+void mr_bound_softmax(mr_bounded probs, mr_bounded scores, idx n, const mr_arithmetic *a);
+
+/* (V7) o = sum_j p_j v_j : [D] over the keys [from,to); v as k above */
+void mr_bound_weighted_sum(mr_bounded o, mr_bounded probs, mr_bounded v, idx from, idx to, idx D,
+                           idx width, const mr_arithmetic *a);
+
+/* (V8) y = a + b, and act = silu(gate) * up, of n numbers */
+void mr_bound_add(mr_bounded y, mr_bounded a, mr_bounded b, idx n, const mr_arithmetic *arithmetic);
+void mr_bound_swiglu(mr_bounded y, mr_bounded gate, mr_bounded up, idx n, const mr_arithmetic *a);
+
+/* (V9) y = sum over the K chosen of w_k out_k : [d]; out[k] points at rows of d numbers */
+void mr_bound_combine(mr_bounded y, mr_bounded weights, const mr_bounded *out, idx K, idx d,
+                      const mr_arithmetic *a);
+
+/* View of x that starts `offset` numbers later. */
+mr_bounded mr_bounded_at(mr_bounded x, idx offset);
+
+#endif

@@ -1,0 +1,20 @@
+/* Causes: which single fault of the reference makes it do what the port does. */
+#ifndef MR_GOLDEN_CAUSE_H
+#define MR_GOLDEN_CAUSE_H
+
+#include "golden/verify.h"
+
+#define MR_MAX_CAUSES 8
+
+typedef struct {
+    idx      tried, count;
+    mr_fault proved[MR_MAX_CAUSES];   /* each reproduces every tensor of the port within its bound */
+} mr_causes;
+
+/* Tries every hypothesis that can act on the first faulty tensor. A cause is proved when the
+ * verification of the port against the faulty reference has no fault left. */
+mr_status mr_find_causes(const mr_model *model, const mr_meta *meta, mr_trace *port,
+                         const mr_arithmetic *arithmetic, const mr_verification *found,
+                         mr_causes *out, mr_err *err);
+
+#endif

@@ -1,0 +1,114 @@
+/* One step of a verification: the port's tensor against its expected value and bound. */
+#include "golden/verify_state.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static mr_finding *new_finding(mr_walk *w) {
+    mr_verification *o = w->out;
+    if (o->count == o->room) {
+        const idx room = 2 * o->room + 64;
+        mr_finding *grown = mr_resize(o->list, room, sizeof *grown, w->err);
+        if (grown == NULL) return NULL;
+        o->list = grown;
+        o->room = room;
+    }
+    return &o->list[o->count++];
+}
+
+static void describe_shape(char *text, size_t size, int rank, const idx *dim) {
+    size_t at = (size_t)snprintf(text, size, "[");
+    for (int i = 0; i < rank && at < size; i++)
+        at += (size_t)snprintf(text + at, size - at, i ? ",%td" : "%td", dim[i]);
+    if (at < size) snprintf(text + at, size - at, "]");
+}
+
+static bool same_shape(const mr_tensor *t, int rank, const idx *dim) {
+    bool same = t->rank == rank;
+    for (int i = 0; same && i < rank; i++) same = t->dim[i] == dim[i];
+    return same;
+}
+
+void mr_end(mr_walk *w, mr_finding *f) {
+    mr_verification *o = w->out;
+    f->introduced = f->expected == 0 && f->introduced == 0 ? 0 : f->introduced;
+    if (f->verdict != MR_EXPLAINED && f->beyond > 0) f->verdict = MR_FAULT;
+    mr_finding *kept = new_finding(w);
+    if (kept == NULL) return;
+    *kept = *f;
+    o->faults += f->verdict == MR_FAULT;
+    o->explained += f->verdict == MR_EXPLAINED;
+    o->nothing += f->verdict == MR_TELLS_NOTHING;
+    if (f->verdict == MR_FAULT && o->first < 0) o->first = o->count - 1;
+}
+
+bool mr_begin(mr_walk *w, idx layer, const char *name, int rank, const idx *dim, mr_finding *f) {
+    memset(f, 0, sizeof *f);
+    f->worst = -1;
+    if (layer < 0) snprintf(f->name, sizeof f->name, "%s", name);
+    else snprintf(f->name, sizeof f->name, "layers.%td.%s", layer, name);
+    const idx at = mr_trace_find(w->port, f->name);
+    if (at < 0 || w->err->code != MR_OK) return false;
+    const mr_tensor *t = mr_trace_tensor(w->port, at);
+    if (!same_shape(t, rank, dim)) {
+        char want[64], got[64];
+        describe_shape(want, sizeof want, rank, dim);
+        describe_shape(got, sizeof got, t->rank, t->dim);
+        snprintf(f->note, sizeof f->note, "shape %s, expected %s", got, want);
+        f->beyond = f->elements = mr_count(t->rank, t->dim);
+        f->ratio = f->likely = (double)INFINITY;
+        mr_end(w, f);
+        return false;
+    }
+    return mr_trace_read(w->port, at, w->recorded, w->err) == MR_OK;
+}
+
+/* |error| / bound; equal is 0, NaN on one side and an error without room for one are infinite. */
+static double ratio_of(double expected, double found, double bound) {
+    if (expected == found || (isnan(expected) && isnan(found))) return 0;
+    const double ratio = fabs(found - expected) / bound;
+    return isnan(ratio) ? (double)INFINITY : ratio;
+}
+
+void mr_piece(const mr_walk *w, mr_finding *f, mr_bounded x, idx offset, idx n) {
+    double error = 0, norm = 0;
+    for (idx i = 0; i < n; i++) {
+        const double found = w->recorded[offset + i];
+        const double ratio = ratio_of(x.v[i], found, x.e[i]), likely = ratio_of(x.v[i], found, x.s[i]);
+        f->beyond += ratio > 1;
+        if (likely > f->likely) f->likely = likely;
+        if (f->worst < 0 || ratio > f->ratio) {
+            f->ratio = ratio;
+            f->worst = offset + i;
+            f->expected = x.v[i];
+            f->found = found;
+            f->bound = x.e[i];
+        }
+        if (isfinite(x.v[i]) && isfinite(found)) {
+            error += (found - x.v[i]) * (found - x.v[i]);
+            norm += x.v[i] * x.v[i];
+        }
+        x.v[i] = found;
+        x.e[i] = x.s[i] = 0;
+    }
+    f->elements += n;
+    const double relative = norm > 0 ? sqrt(error / norm) : error > 0 ? (double)INFINITY : 0;
+    if (relative > f->introduced) f->introduced = relative;
+}
+
+/* Where every expected number is the same, a port that mixed its rows or channels up would pass. */
+static bool constant(mr_bounded x, idx n) {
+    for (idx i = 1; i < n; i++)
+        if (x.v[i] != x.v[0]) return false;
+    return n > 1;
+}
+
+void mr_step(mr_walk *w, idx layer, const char *name, mr_bounded x, int rank, const idx *dim) {
+    mr_finding f;
+    const idx n = mr_count(rank, dim);
+    if (!mr_begin(w, layer, name, rank, dim, &f)) return;
+    if (constant(x, n)) f.verdict = MR_TELLS_NOTHING;
+    mr_piece(w, &f, x, 0, n);
+    mr_end(w, &f);
+}
