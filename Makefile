@@ -17,7 +17,7 @@ JOBS   := $(shell nproc 2>/dev/null || echo 1)
 WARN   := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wdouble-promotion -Wmissing-prototypes -Wstrict-prototypes \
           -Wvla -Wundef -Wwrite-strings $(if $(filter 1,$(WERROR)),-Werror)
 FLAGS   = -std=c99 -ffp-contract=off $(OPT) $(WARN) -I. -MMD -MP $(CFLAGS)
-LIBS    = -lz -ljansson -lm
+LIBS    = -lz -ljansson -lutf8proc -lm
 ifeq ($(strip $(OMP)),1)
 FLAGS  += -fopenmp
 endif

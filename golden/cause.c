@@ -127,6 +127,23 @@ static const char *suspects(const char *tensor) {
     return "narfgl";
 }
 
+static double fit_of(const mr_verification *v) {
+    double worst = 0;
+    for (idx i = 0; i < v->count; i++) worst = fmax(worst, v->list[i].likely);
+    return worst;
+}
+
+/* Keeps the list sorted by fit; the worst of a full list gives way. */
+static void insert(mr_causes *out, const mr_fault *fault, double fit) {
+    idx at = out->count < MR_MAX_CAUSES ? out->count++ : MR_MAX_CAUSES - 1;
+    for (; at > 0 && out->fit[at - 1] > fit; at--) {
+        out->fit[at] = out->fit[at - 1];
+        out->proved[at] = out->proved[at - 1];
+    }
+    out->fit[at] = fit;
+    out->proved[at] = *fault;
+}
+
 mr_status mr_find_causes(const mr_model *model, const mr_meta *meta, mr_trace *port,
                          const mr_arithmetic *a, const mr_verification *found, mr_causes *out,
                          mr_err *err) {
@@ -141,16 +158,17 @@ mr_status mr_find_causes(const mr_model *model, const mr_meta *meta, mr_trace *p
     add_rest(h, model, c);
     const char *letters = found->first >= 0 ? suspects(found->list[found->first].name) : "";
     mr_status status = MR_OK;
-    for (idx i = 0; i < h->count && status == MR_OK && out->count < MR_MAX_CAUSES; i++) {
+    for (idx i = 0; i < h->count && status == MR_OK; i++) {
         if (strchr(letters, h->acts[i]) == NULL) continue;
         mr_verification v;
         mr_err one = {0};
         const mr_status s = mr_verify(model, meta, port, a, &h->list[i], &v, &one);
         out->tried++;
-        if (s == MR_OK) out->proved[out->count++] = h->list[i];
+        if (s == MR_OK) insert(out, &h->list[i], fit_of(&v));
         else if (s != MR_DISAGREE) status = mr_fail(err, s, "%s", one.text);
         mr_verification_free(&v);
     }
+    while (out->count > 1 && out->fit[out->count - 1] > 10 * out->fit[0]) out->count--;
     mr_free(h);
     return status;
 }

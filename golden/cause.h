@@ -6,9 +6,12 @@
 
 #define MR_MAX_CAUSES 8
 
+/* Each proved fault reproduces every tensor of the port within its bound; the best fit comes first,
+ * and faults that fit more than ten times worse by the statistical bound are left out. */
 typedef struct {
     idx      tried, count;
-    mr_fault proved[MR_MAX_CAUSES];   /* each reproduces every tensor of the port within its bound */
+    mr_fault proved[MR_MAX_CAUSES];
+    double   fit[MR_MAX_CAUSES];      /* largest error / statistical bound of any tensor */
 } mr_causes;
 
 /* Tries every hypothesis that can act on the first faulty tensor. A cause is proved when the

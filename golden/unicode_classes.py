@@ -56,7 +56,7 @@ def text():
     found = classes()
     version = max((v for v, code in VERSIONS.items() if found[code]), key=float)
     rows = ["{0x%X,%d,%s}," % row for row in ranges(found)]
-    lines = ["/* Classes of code points, Unicode %s.0: {first, count, class}; made by" % version
+    lines = ["/* Classes of code points, Unicode %s.0: {first, count, class}; from" % version
              + " golden/unicode_classes.py. */"]
     for row in rows:
         if len(lines) == 1 or len(lines[-1]) + len(row) > 99: lines.append(row)

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
 
 from tokenizers import AddedToken, Regex, Tokenizer
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
@@ -93,7 +94,8 @@ def from_tekken(path):
     """What a converter to tokenizer.json does: ranks to merges, bytes to the byte alphabet."""
     with open(path, encoding="utf-8") as file: data = json.load(file)
     config = data["config"]
-    count = config["default_vocab_size"] - config["default_num_special_tokens"]
+    offset = config["default_num_special_tokens"]
+    count = config["default_vocab_size"] - offset
     tokens = [base64.b64decode(entry["token_bytes"]) for entry in data["vocab"][:count]]
     ranks = {token: rank for rank, token in enumerate(tokens)}
     letter = byte_alphabet()
@@ -112,11 +114,11 @@ def from_tekken(path):
 
     special = [entry["token_str"] for entry in data.get("special_tokens") or []]
     special += ["<unk>", "<s>", "</s>", "[INST]", "[/INST]"][len(special):]
-    special += ["<SPECIAL_%d>" % i for i in range(len(special), 1000)]
+    special += ["<SPECIAL_%d>" % i for i in range(len(special), offset)]
     vocab = {text: i for i, text in enumerate(special)}
     merges = []
     for token, rank in ranks.items():
-        vocab[write(token)] = rank + 1000
+        vocab[write(token)] = rank + offset
         parts = halves(token, rank) if len(token) > 1 else []
         if len(parts) == 2: merges.append((write(parts[0]), write(parts[1])))
     made = Tokenizer(models.BPE(vocab=vocab, merges=merges, ignore_merges=True))
@@ -131,33 +133,29 @@ def from_tekken(path):
 
 
 def from_sentencepiece(path, newer):
-    """transformers' own conversion, in the older way (normalizer) or the newer (Metaspace)."""
-    from transformers.convert_slow_tokenizer import SpmConverter  # noqa: only needed here
+    """What transformers' LlamaConverter does, in its older way (normalizer) or newer (Metaspace).
+    Its own methods make the parts; it is not run as a whole, since that needs protobuf."""
     import sentencepiece
+    import transformers.convert_slow_tokenizer  # noqa: the package hides the module
+    converter = sys.modules["transformers.convert_slow_tokenizer"]
     library = sentencepiece.SentencePieceProcessor(model_file=path)
-    pieces = [(library.id_to_piece(i), library.get_score(i)) for i in range(library.get_piece_size())]
-    vocab = {piece: i for i, (piece, _) in enumerate(pieces)}
-    merges = []
-    for piece, score in pieces:
-        found = [(piece[:i], piece[i:]) for i in range(1, len(piece))
-                 if piece[:i] in vocab and piece[i:] in vocab]
-        found.sort(key=lambda pair: (vocab[pair[0]], vocab[pair[1]]))
-        merges += [(score, pair) for pair in found]
-    merges.sort(key=lambda entry: (entry[0], len(entry[1][0]), len(entry[1][1])), reverse=True)
-    made = Tokenizer(models.BPE(vocab, [pair for _, pair in merges], unk_token="<unk>",
-                                fuse_unk=True, byte_fallback=True))
-    if newer:
-        made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
-    else:
-        made.normalizer = normalizers.Sequence([normalizers.Prepend("▁"),
-                                                normalizers.Replace(" ", "▁")])
-    made.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(),
-                                      decoders.Fuse(), decoders.Strip(" ", 1, 0)])
-    control = [piece for i, (piece, _) in enumerate(pieces) if library.is_control(i)
-               or library.is_unknown(i)]
-    made.add_special_tokens([AddedToken(piece, special=True, normalized=False)
-                             for piece in control])
-    assert SpmConverter is not None
+    size = library.get_piece_size()
+    scores = [(library.id_to_piece(i), library.get_score(i)) for i in range(size)]
+    vocab = {piece: i for i, (piece, _) in enumerate(scores)}
+    made = Tokenizer(models.BPE(vocab, converter.generate_merges(vocab, scores),
+                                unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    settings = types.SimpleNamespace(legacy=not newer, add_prefix_space=True)
+    this = types.SimpleNamespace(original_tokenizer=settings)
+    made.normalizer = converter.LlamaConverter.normalizer(this, None)
+    made.pre_tokenizer = converter.LlamaConverter.pre_tokenizer(this, "▁", True)
+    made.decoder = converter.LlamaConverter.decoder(this, "▁", True)
+    made.post_processor = processors.TemplateProcessing(single="<s> $A",
+                                                        special_tokens=[("<s>", 1)])
+    special = [i for i in range(size) if library.is_control(i) or library.is_unknown(i)]
+    usual = [i for i in range(size) if library.get_score(i) == 0 and i not in special
+             and not library.is_byte(i)]  # as user-defined pieces are
+    made.add_tokens([AddedToken(scores[i][0], special=i in special, normalized=False)
+                     for i in sorted(special + [i for i in usual if scores[i][0][0] == "["])])
     return made
 
 
@@ -235,6 +233,8 @@ def made_file(rng):
     made.decoder = some(rng, back, 4, decoders.Sequence)
     words = {rng.choice(["<s>", "</s>", "<X>", "ab", " ", "  ", "a b", "▁a", "é", "E\u0301", "B.",
                          "<0x41>", "日本", "'s"]) for _ in range(rng.randint(0, 5))}
+    if made.normalizer is not None:  # a token that vanishes is refused: the library loses its way
+        words = {word for word in words if made.normalizer.normalize_str(word)}
     made.add_tokens([AddedToken(word, single_word=rng.random() < 0.3, lstrip=rng.random() < 0.3,
                                 rstrip=rng.random() < 0.3, normalized=rng.random() < 0.5,
                                 special=rng.random() < 0.5) for word in sorted(words)])

@@ -15,7 +15,8 @@ struct mr_tokenizer {
 };
 
 /* Asked in order; a kind that recognises anything would have to come last. */
-static const mr_tokenizer_type *const kinds[] = {&mr_kind_sentencepiece, &mr_kind_tekken};
+static const mr_tokenizer_type *const kinds[] = {&mr_kind_sentencepiece, &mr_kind_tekken,
+                                                 &mr_kind_hf};
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
 /* By content, not by name: files get renamed. NULL when nobody recognises it. */
