@@ -1,6 +1,6 @@
 /* Times opening and encoding inside one process: what bench/tokenizers.py compares.
  *
- *     tokenize FILE TEXT     one JSON line: seconds of the steps of opening, of encoding, of decoding
+ *     tokenize FILE TEXT     one JSON line: seconds for opening and its steps, encoding, decoding
  *
  * TEXT holds texts with a NUL byte after each. */
 #define _POSIX_C_SOURCE 200809L

@@ -89,8 +89,8 @@ def measure(program, path, texts, runs, folder):
           % ("", *(100 * part / middle["open"] for part in
                    (middle["read"], middle["walk"], middle["classes"], rest))))
     print("%-44s %8.2f MB/s" % (name + " decode", megabytes / middle["decode"]))
-    for label, unit, size in (("one letter, 1 MB", "a", 1000000), ("one word, 10,000 letters",
-                                                                   "etaoinshrdlu", 10000)):
+    for label, unit, size in (("one letter, 1 MB", "a", 1000000),
+                              ("one word, 10,000 letters", "etaoinshrdlu", 10000)):
         times = [statistics.median(ours(program, path, file, [(unit * n)[:n]])["encode"]
                                    for _ in range(runs)) for n in (size, 2 * size)]
         print("%-44s %8.2f ms, twice as long: %.2f times"

@@ -28,7 +28,8 @@ static inline void tekken_put(const char *format, ...) {
 
 /* Base64 of up to three bytes at a time. */
 static inline void tekken_base64(const char *bytes, int size) {
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for (int i = 0; i < size; i += 3) {
         unsigned bits = 0;
         for (int k = 0; k < 3; k++)
@@ -70,7 +71,8 @@ static inline void tekken_edit(const char *old, const char *new) {
 }
 
 static inline mr_status tekken_open(mr_tokenizer **t, mr_err *err) {
-    return mr_tokenizer_open(scratch_write("tekken.json", tekken.text, (size_t)tekken.size), t, err);
+    const char *path = scratch_write("tekken.json", tekken.text, (size_t)tekken.size);
+    return mr_tokenizer_open(path, t, err);
 }
 
 static inline mr_tokenizer *tekken_good(void) {

@@ -56,7 +56,8 @@ static void test_bad_blobs(void **state) {
         const char *problem;
     } cases[] = {
         {4096, 1, "shorter than its header"}, {4096, 3, "shorter than its header"},
-        {0, 4101, "32-bit units"}, {4095, 4101, "32-bit units"}, {4096, 4099, "larger than the map"},
+        {0, 4101, "32-bit units"}, {4095, 4101, "32-bit units"},
+        {4096, 4099, "larger than the map"},
         {UINT32_MAX, 4101, "larger than the map"}, {4096, 4100, "has no end"},
         {4092, 4103, "has no end"},
     };
@@ -106,7 +107,8 @@ static void test_model(void **state) {
     mr_tokenizer *t;
     mr_err err = {0};
     (void)state;
-    if (mr_tokenizer_open("golden/tokenizers/spm_nfkc_small.model", &t, &err)) fail_msg("%s", err.text);
+    if (mr_tokenizer_open("golden/tokenizers/spm_nfkc_small.model", &t, &err))
+        fail_msg("%s", err.text);
     for (size_t i = 0; i < sizeof same / sizeof same[0]; i++) {
         mr_ids ids[2] = {{0}};
         for (int k = 0; k < 2; k++)

@@ -51,9 +51,11 @@ static void test_splits(void **state) {
         {" \xCC\x81", " \xCC\x81"}, {"A\xCC\x81" "B", "A\xCC\x81|B"},
         /* signs, with a space before and line ends or slashes behind */
         {"a ==\n\n/b", "a| ==\n\n/|b"}, {"://x", "://|x"}, {"\t!x", "\t|!x"}, {" !", " !"},
-        {"  !", " | !"}, {"...a", "...|a"}, {"a.b", "a|.b"}, {"/\n/", "/\n/"}, {"\x01" "b", "\x01" "b"},
+        {"  !", " | !"}, {"...a", "...|a"}, {"a.b", "a|.b"}, {"/\n/", "/\n/"},
+        {"\x01" "b", "\x01" "b"},
         /* blanks: the last one goes with the next word, line ends keep those before them */
-        {"  ", "  "}, {"   a", "  | a"}, {"a   ", "a|   "}, {" \n a", " \n| a"}, {"\t\ta", "\t|\ta"},
+        {"  ", "  "}, {"   a", "  | a"}, {"a   ", "a|   "}, {" \n a", " \n| a"},
+        {"\t\ta", "\t|\ta"},
         {"\n \r\n\n  \n  b", "\n \r\n\n  \n| | b"}, {"\n\n", "\n\n"}, {"\ra", "\r|a"},
         {" \xC2\xA0\xE3\x80\x80", " \xC2\xA0\xE3\x80\x80"}, {"\xC2\xA0 1", "\xC2\xA0| |1"},
         {" 12", " |1|2"}, {"\xC2\xBD\xE2\x85\xA7", "\xC2\xBD|\xE2\x85\xA7"},
@@ -102,8 +104,8 @@ static void test_classes(void **state) {
 
 /* Four million characters of what an engine would go over again and again. */
 static void test_linear(void **state) {
-    static const char *const units[] = {"A", "a", "\xC2\xAA", "A\xC2\xAA", "aB", " ", " \n", "!", "!A",
-                                        "\xCC\x81", "\xCC\x81" "A", "\xC2\xAA\xCC\x81" "A"};
+    static const char *const units[] = {"A", "a", "\xC2\xAA", "A\xC2\xAA", "aB", " ", " \n", "!",
+                                        "!A", "\xCC\x81", "\xCC\x81" "A", "\xC2\xAA\xCC\x81" "A"};
     static char text[4000000];
     (void)state;
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
@@ -115,7 +117,8 @@ static void test_linear(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_splits), cmocka_unit_test(test_classes), cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_splits), cmocka_unit_test(test_classes),
+        cmocka_unit_test(test_linear),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

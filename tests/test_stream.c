@@ -152,7 +152,8 @@ static void test_portions(void **state) {
         assert_int_equal(mr_utf8_clean(bytes, 12, rule, &whole, NULL), MR_OK);
         for (idx at = 0, size; at < 12; at += size) {
             size = 1 + (idx)next_random(&random) % (12 - at);
-            assert_int_equal(mr_stream_bytes(&stream, bytes + at, size, rule, &pieces, NULL), MR_OK);
+            assert_int_equal(mr_stream_bytes(&stream, bytes + at, size, rule, &pieces, NULL),
+                             MR_OK);
         }
         assert_int_equal(mr_stream_flush(&stream, rule, &pieces, NULL), MR_OK);
         assert_string_equal(pieces.byte, whole.byte);

@@ -110,13 +110,14 @@ static void test_sections(void **state) {
         {"v15", "", "has no special_tokens"},
         {"v7", ",\"special_tokens\":{}", "a list was expected"},
         {"v7", ",\"special_tokens\":[1]", "an object was expected"},
-        {"v7", ",\"special_tokens\":[{\"rank\":1,\"token_str\":\"a\"}]", "special_tokens[0] has rank 1"},
+        {"v7", ",\"special_tokens\":[{\"rank\":1,\"token_str\":\"a\"}]", "[0] has rank 1"},
         {"v7", ",\"special_tokens\":[{\"rank\":0,\"token_str\":null}]", "a string was expected"},
         {"v7", ",\"special_tokens\":[{\"rank\":0}]", "once each, found 1 and 0"},
-        {"v7", ",\"special_tokens\":[{\"rank\":0,\"token_str\":\"\\udc00\"}]", "half of a surrogate"},
-        {"v7", ",\"special_tokens\":[{\"rank\":0,\"token_str\":\"a\"},{\"rank\":1,\"token_str\":\"a\"}]",
+        {"v7", ",\"special_tokens\":[{\"rank\":0,\"token_str\":\"\\udc00\"}]", "half of a"},
+        {"v7", ",\"special_tokens\":[{\"rank\":0,\"token_str\":\"a\"},"
+               "{\"rank\":1,\"token_str\":\"a\"}]",
          "special_tokens[0] and special_tokens[1] are equal"},
-        {"v7", ",\"special_tokens\":[{\"rank\":0,\"token_str\":\"<SPECIAL_21>\"}]", "[21] are equal"},
+        {"v7", ",\"special_tokens\":[{\"rank\":0,\"token_str\":\"<SPECIAL_21>\"}]", "[21] are"},
         {"v3", ",\"image\":[", "a value was expected"},
         {"v3", "} ", "something follows"},
         {"v3", ",\"image\":nul", "a value was expected"},
@@ -149,9 +150,11 @@ static void test_long_token(void **state) {
         memset(long_token, 'x', sizeof long_token);
         tekken_write("v3", "");
         char *at = strstr(tekken.text, "\"Pz8=\"");
-        int size = snprintf(file.byte, sizeof file.byte, "%.*s\"", (int)(at - tekken.text), tekken.text);
+        int size = snprintf(file.byte, sizeof file.byte, "%.*s\"", (int)(at - tekken.text),
+                            tekken.text);
         for (int i = 0; i < (bytes + 2) / 3; i++)
-            size += snprintf(file.byte + size, 5, "%s", i < bytes / 3 ? "eHh4" : bytes % 3 == 1 ? "eA==" : "eHg=");
+            size += snprintf(file.byte + size, 5, "%s", i < bytes / 3 ? "eHh4"
+                                                        : bytes % 3 == 1 ? "eA==" : "eHg=");
         size += snprintf(file.byte + size, sizeof file.byte - (size_t)size, "\"%s", at + 6);
         mr_err err = {0};
         mr_tokenizer *t;
@@ -163,7 +166,8 @@ static void test_long_token(void **state) {
     }
 }
 
-/* Cut at every byte: never a crash, never a tokenizer. One byte changed: a message or a good one. */
+/* Cut at every byte: never a crash, never a tokenizer. One byte changed: a message, or a good
+ * one. */
 static void test_damage(void **state) {
     static char whole[sizeof tekken.text];
     mr_tokenizer *t;
