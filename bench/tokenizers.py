@@ -4,9 +4,10 @@
     tokenizers.py [--program build/.../bench/tokenize] [--runs 5] [--mb 10] FILE...
 
 FILE is a SentencePiece model or a tekken.json. Ours and the original take turns; medians are
-printed, with the ratio original / ours (more than 1: ours is faster), and then how the time for
-opening divides. Also the times for 1 MB of one letter and for a word of 10,000 letters, and by how
-much they grow when the text is twice as long: 2 is linear. Asserts nothing. Needs sentencepiece and mistral-common.
+printed, with the ratio original / ours (more than 1: ours is faster), and how the time for opening
+divides. Also the times for 1 MB of one letter and for a word of 10,000 letters, and by how much
+they grow when the text is twice as long: 2 is linear. Asserts nothing. Needs sentencepiece and
+mistral-common.
 """
 import argparse
 import json

@@ -101,8 +101,7 @@ static inline int mr_record_write(mr_record *r, FILE *file, uint64_t *at, const 
 }
 
 /* Bytes per element, numpy's type and what follows the name of a member; 0 for no known type. */
-static inline unsigned mr_record_type(mr_record_dtype dtype, const char **descr,
-                                      const char **ending) {
+static inline unsigned mr_record_type(mr_record_dtype dtype, const char **descr, const char **end) {
     static const struct { unsigned size; const char *descr, *ending; } types[] = {
         {8, "<f8", ""}, {4, "<f4", ""}, {2, "<f2", ""}, {2, "<u2", ".bf16"}, {8, "<i8", ""},
         {4, "<i4", ""}, {2, "<u2", ""}, {1, "|u1", ""}, {1, "|u1", ".f8_e4m3"},
@@ -110,7 +109,7 @@ static inline unsigned mr_record_type(mr_record_dtype dtype, const char **descr,
     };
     if ((unsigned)dtype >= sizeof types / sizeof *types) return 0;
     *descr = types[(unsigned)dtype].descr;
-    *ending = types[(unsigned)dtype].ending;
+    *end = types[(unsigned)dtype].ending;
     return types[(unsigned)dtype].size;
 }
 
@@ -132,14 +131,11 @@ static inline const char *mr_record_name_fault(const char *name, mr_record_dtype
 static inline int64_t mr_record_bytes(int rank, const int64_t *dims, unsigned bytes) {
     const int64_t limit = (int64_t)1 << 62;
     int64_t product = (int64_t)bytes;
-    int zero = 0;
     for (int i = 0; i < rank; i++) {
-        if (dims[i] < 0) return -1;
-        if (dims[i] == 0) zero = 1;
-        else if (product > limit / dims[i]) return -1;
-        else product *= dims[i];
+        if (dims[i] < 0 || (dims[i] > 0 && product > limit / dims[i])) return -1;
+        product *= dims[i];
     }
-    return zero ? 0 : product;
+    return product;
 }
 
 /* The header of a .npy array, a multiple of 64 bytes; 384 is more than rank 8 can need. */
@@ -274,12 +270,9 @@ static inline mr_record mr_record_open(const char *path, const char *meta_json) 
     mr_record_tables(&r);
     r.file = fopen(part, "wb");
     if (r.file != NULL) r.directory = fopen(directory, "wb+");
-    if (r.directory == NULL) {
-        mr_record_fail(&r, NULL, "cannot create this file");
-    } else if (meta_json != NULL) {
-        const int64_t bytes = (int64_t)strlen(meta_json);
-        mr_record_add(&r, "meta", MR_REC_U8, 1, &bytes, meta_json);
-    }
+    if (r.directory == NULL) mr_record_fail(&r, NULL, "cannot create this file");
+    const int64_t bytes = meta_json != NULL ? (int64_t)strlen(meta_json) : 0;
+    if (meta_json != NULL) mr_record_add(&r, "meta", MR_REC_U8, 1, &bytes, meta_json);
     return r;
 }
 

@@ -56,6 +56,8 @@ static mr_status read_tokens(const json_t *json, const char *source, mr_meta *m,
         const json_t *list = json_array_get(lists, (size_t)b);
         m->length[b] = (idx)json_array_size(list);
         m->first[b] = json_integer_value(json_array_get(firsts, (size_t)b));
+        if (m->first[b] < 0 || m->first[b] > INT32_MAX - m->length[b])
+            return missing(source, "\"first_position\" of 0 to 2^31-1", err);
         for (idx a = 0; a < m->length[b]; a++, t++)
             m->tokens[t] = (int32_t)json_integer_value(json_array_get(list, (size_t)a));
     }

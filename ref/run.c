@@ -37,15 +37,16 @@ mr_status mr_run_init(const mr_model *model, const mr_run_options *o, void *memo
 
 mr_status mr_run_open(const mr_model *model, const mr_run_options *options, mr_run **out,
                       mr_err *err) {
-    const idx bytes = mr_run_size(model, options);
-    void *memory = mr_alloc(bytes, 1, err);
+    idx bytes = mr_run_size(model, options);
     *out = NULL;
-    if (memory == NULL || mr_run_init(model, options, memory, out, err)) {
-        mr_free(memory);
-        return err != NULL ? err->code : MR_BAD;
-    }
-    (*out)->owned = memory;
-    return MR_OK;
+    if (!mr_add(bytes, 63, &bytes)) bytes = -1;   /* room to align */
+    char *memory = mr_alloc(bytes, 1, err);
+    if (memory == NULL) return MR_BAD;
+    char *aligned = memory + (64 - (uintptr_t)memory % 64) % 64;
+    const mr_status status = mr_run_init(model, options, aligned, out, err);
+    if (status != MR_OK) mr_free(memory);
+    else (*out)->owned = memory;
+    return status;
 }
 
 void mr_run_close(mr_run *run) {

@@ -50,8 +50,8 @@ mr_status mr_run_open(const mr_model *model, const mr_run_options *options, mr_r
                       mr_err *err);
 void      mr_run_close(mr_run *run);
 
-/* Forgets sequence b; its next token gets absolute position `first`. Runs start with every
- * sequence at 0. */
+/* Forgets sequence b; its next token gets absolute position `first`, from 0 to 2^31-1 less the
+ * capacity. Runs start with every sequence at 0. */
 void mr_run_reset(mr_run *run, idx b, int64_t first);
 
 /* Feeds length[b] new tokens to each sequence b (0 is fine); tokens holds them one sequence after

@@ -22,10 +22,9 @@ double   mr_rng_uniform(mr_rng *rng);   /* [0,1), 53 bits */
 /* (S1) the first largest logit. NaN counts as -inf. */
 int32_t mr_argmax(const double *logits, idx V);
 
-/* (S2) p = softmax(logits / temperature), the top_k most probable, of these the smallest set whose
- * sum reaches top_p, drawn in order of probability. probs: [V] scratch, order: [V] scratch. One
- * number is drawn from rng
- * (none when greedy). */
+/* (S2) p = softmax(logits / temperature), the top_k most probable, of these each while the sum
+ * before it does not exceed top_p, drawn in order of probability. probs, order: [V] scratch. One
+ * number is drawn from rng (none when greedy). */
 int32_t mr_sample(const double *logits, idx V, const mr_sampling *how, mr_rng *rng, double *probs,
                   int32_t *order);
 

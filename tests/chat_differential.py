@@ -245,41 +245,103 @@ def anything(r, version):
     return out
 
 
-def spoil(r, request, version):
+def spoil_call(r, call):
+    """A wrong id, name or argument of a tool call."""
+    function = call["function"]
+    what = r.randrange(5)
+    if what < 2:
+        call["id"] = r.choice(BAD_IDS)
+    elif what == 2:
+        function["name"] = r.choice(BAD_NAMES)
+    elif what == 3:
+        function["arguments"] = r.choice([
+            Raw("[1]"), Raw("5"), True, "1" * 4301, "-" + "1" * 4300, "[" + "7" * 5000 + "]",
+            '"\\ud800"'])
+    else:
+        call[r.choice(["index", "type", "id"])] = r.choice([0, "function", "x", None])
+
+
+def spoil_result(r, result):
+    """A wrong id, name or content of a tool result."""
+    what = r.randrange(4)
+    if what < 2:
+        result["tool_call_id"] = r.choice(BAD_IDS + [new_id(r)])
+    elif what == 2:
+        result["name"] = r.choice(BAD_NAMES + ["f\n"])
+    else:
+        result["content"] = r.choice(["1" * 4301, "1" * 4300, any_json_text(r)])
+
+
+def spoil_tools(r, request):
+    """Tools of the wrong shape, with a wrong name or a wrong schema."""
+    what = r.randrange(4)
+    if what == 0:
+        request["tools"] = r.choice([[], None, {}, 1, [1], [{}], [{"function": {"name": "f"}}]])
+    elif what == 1:
+        name = r.choice(BAD_NAMES + ["f\n"])
+        request["tools"] = [{"function": {"name": name, "parameters": {}}}]
+    else:
+        request["tools"] = [{"function": {"name": "f", "parameters": bad_schema(r)}}]
+
+
+def spoil_setting(r, request):
+    """A setting that does not change the text, right or wrong."""
+    if r.random() < 0.4:
+        request["continue_final_message"] = r.choice([True, False, None, "yes", "x", 1, 0.0, 2])
+    elif r.random() < 0.6:
+        key = r.choice(["model", "temperature", "top_p", "max_tokens", "random_seed", "tool_choice",
+                        "stream", "parallel_tool_calls", "reasoning_effort",
+                        "truncate_for_context_length"])
+        request[key] = r.choice([None, "auto", 0.5, 2, True, False, -1, "0.5", 3,
+                                 {"function": {"name": "f"}}])
+    else:
+        named = {"name": "q", "schema": schema(r) if r.random() < 0.5 else bad_schema(r)}
+        request["response_format"] = r.choice([
+            None, {}, {"type": "text"}, {"type": "json_object"}, {"type": "json_schema"},
+            {"type": "json_schema", "json_schema": named}])
+
+
+def spoil_message(r, messages):
+    """A message that is gone, doubled, of another role or with another field."""
+    i = r.randrange(len(messages))
+    m = messages[i]
+    what = r.randrange(8)
+    if what == 0:
+        del messages[i]
+    elif what == 1:
+        messages.insert(i, dict(m))
+    elif what == 2:
+        r.shuffle(messages)
+    elif what == 3:
+        m["role"] = r.choice(["user", "assistant", "tool", "system", "developer", "", None, 1])
+    elif what == 4:
+        m["content"] = r.choice([None, "", 5, [], {}, ["x"], [{"type": "text"}], [{"text": "a"}],
+                                 " "])
+    elif what == 5:
+        m.pop("content", None)
+    elif what == 6:
+        key = r.choice(["name", "weight", "prefix", "extra", "tool_call_id"])
+        m[key] = r.choice([None, 1, True, "f", "no"])
+    else:
+        m["prefix"] = r.choice([True, False, "true", "OFF", 0, 1.0, 2, None, "maybe"])
+
+
+def spoil(r, request):
     """One thing that may or may not be an error."""
     messages = request["messages"]
-    i = r.randrange(len(messages)) if messages else 0
-    m = messages[i] if messages else {}
-    calls = [c for x in messages for c in x.get("tool_calls") or []]
-    results = [x for x in messages if x.get("role") == "tool"]
-    what = r.randrange(24)
-    if what == 0 and messages: del messages[i]
-    elif what == 1 and messages: messages.insert(i, dict(m))
-    elif what == 2: r.shuffle(messages)
-    elif what == 3: m["role"] = r.choice(["user", "assistant", "tool", "system", "developer", "", None, 1])
-    elif what == 4: m["content"] = r.choice([None, "", 5, [], {}, ["x"], [{"type": "text"}], [{"text": "a"}], " "])
-    elif what == 5: m.pop("content", None)
-    elif what == 6: m[r.choice(["name", "weight", "prefix", "extra", "tool_call_id"])] = r.choice([None, 1, True, "f", "no"])
-    elif what == 7: m["prefix"] = r.choice([True, False, "true", "OFF", 0, 1.0, 2, None, "maybe"])
-    elif what in (8, 9) and calls: r.choice(calls)["id"] = r.choice(BAD_IDS)
-    elif what == 10 and calls: r.choice(calls)["function"]["name"] = r.choice(BAD_NAMES)
-    elif what == 11 and calls: r.choice(calls)["function"]["arguments"] = r.choice(
-        [Raw("[1]"), Raw("5"), True, "1" * 4301, "-" + "1" * 4300, "[" + "7" * 5000 + "]", "\"\\ud800\""])
-    elif what == 12 and calls: r.choice(calls)[r.choice(["index", "type", "id"])] = r.choice([0, "function", "x", None])
-    elif what in (13, 14) and results: r.choice(results)["tool_call_id"] = r.choice(BAD_IDS + [new_id(r)])
-    elif what == 15 and results: r.choice(results)["name"] = r.choice(BAD_NAMES + ["f\n"])
-    elif what == 16 and results: r.choice(results)["content"] = r.choice(["1" * 4301, "1" * 4300, any_json_text(r)])
-    elif what == 17: request["tools"] = r.choice([[], None, {}, 1, [1], [Pairs()], [Pairs([("function", Pairs([("name", "f")]))])]])
-    elif what in (18, 19): request["tools"] = [
-        Pairs([("function", Pairs([("name", "f"), ("parameters", bad_schema(r))]))])]
-    elif what == 20: request["tools"] = [Pairs([("function", Pairs([("name", r.choice(BAD_NAMES + ["f\n"])), ("parameters", Pairs())]))])]
-    elif what == 21: request["continue_final_message"] = r.choice([True, False, None, "yes", "x", 1, 0.0, 2])
-    elif what == 22: request[r.choice(["model", "temperature", "top_p", "max_tokens", "random_seed", "tool_choice", "stream",
-                                       "parallel_tool_calls", "reasoning_effort", "truncate_for_context_length"])] = r.choice(
-        [None, "auto", 0.5, 2, True, False, -1, "0.5", 3, Pairs([("function", Pairs([("name", "f")]))])])
-    elif what == 23: request["response_format"] = r.choice([None, Pairs(), {"type": "text"}, {"type": "json_object"}, {"type": "json_schema"},
-                                                            {"type": "json_schema", "json_schema": {"name": "q", "schema": bad_schema(r)}},
-                                                            {"type": "json_schema", "json_schema": {"name": "q", "schema": schema(r)}}])
+    calls = [c for m in messages for c in m.get("tool_calls") or []]
+    results = [m for m in messages if m.get("role") == "tool"]
+    what = r.random()
+    if what < 0.2 and calls:
+        spoil_call(r, r.choice(calls))
+    elif what < 0.35 and results:
+        spoil_result(r, r.choice(results))
+    elif what < 0.5:
+        spoil_tools(r, request)
+    elif what < 0.65:
+        spoil_setting(r, request)
+    elif messages:
+        spoil_message(r, messages)
 
 
 def request(r, version):
@@ -289,8 +351,67 @@ def request(r, version):
     if out["messages"] and out["messages"][-1]["role"] == "assistant" and r.random() < 0.5:
         out["continue_final_message"] = True
     for _ in range(r.choice([0, 0, 0, 1, 1, 2])):
-        spoil(r, out, version)
+        spoil(r, out)
     return write(r, out).replace("\n", " ")
+
+
+def pointed():
+    """Conversations made for one rule each; every version gets them all."""
+    def user(content="a"):
+        return {"role": "user", "content": content}
+
+    def said(content=None, *ids, **more):
+        message = {"role": "assistant", **more}
+        if content is not None:
+            message["content"] = content
+        if ids:
+            message["tool_calls"] = [
+                {"id": i, "function": {"name": "f", "arguments": '{"x": 1e15, "x": 1e16, "y": -0}'}}
+                for i in ids]
+        return message
+
+    def result(call_id, content='{"r":[1,1.0,1E5]}', **more):
+        return {"role": "tool", "tool_call_id": call_id, "content": content, **more}
+
+    def system(*content):
+        parts = [{"type": "text", "text": c} for c in content]
+        return {"role": "system", "content": parts if len(parts) != 1 else content[0]}
+    one, two, three = "abcdefghi", "123456789", "ABCDEFGHI"
+    tools = [{"function": {"name": "f\n", "parameters": {"type": "object", "x": Raw("1e22")}}}]
+    lists = [
+        [user(), said("b  "), user("c  ")],
+        [system("S"), user(), said("b"), system("T"), user("c")],
+        [system("S"), user(), system("T"), user("c")],
+        [system("", ""), system("T"), user()], [system("T"), system("", ""), user()],
+        [system(""), system(" "), user("")], [system("", "x", "", "y"), user()], [system("S")],
+        [user(""), user("a"), user(""), user("b")], [said("b"), user()], [said("b"), said("c"), user()],
+        [user(), said(None, one), result(one), user("c")],
+        [user(), said(None, one), result(one), said("b"), user("c"), said(None, two), result(two)],
+        [user(), said(None, one, two), result(one), result(two)],
+        [user(), said(None, one, two), result(two), result(one)],
+        [user(), said(None, one, two), result(one), result(two), user("c")],
+        [user(), said(None, one, two), result(one), said("b"), user()],
+        [user(), said(None, one, two), result(one)], [user(), said(None, one), result(one), result(two)],
+        [user(), said(None, one), result(one), result(one)], [user(), said(None, one, one), result(one)],
+        [user(), said(None, one), said(None, two), result(one), result(two)],
+        [said(None, one), result(one), user()], [result(one), user()], [result(one), said("b"), user()],
+        [user(), said("b", one), result(one)], [user(), said("b"), said(None, one), result(one)],
+        [user(), said(None, one + "\n"), result(one + "\n", name="f\n")],
+        [user(), said(None, "call"), result("call")], [user(), said(None, "null"), result("null")],
+        [user(), said(None, one), {"role": "tool", "content": "no json"}],
+        [user(), said(None, one), result(one, ""), user()], [user(), said(None, one), result(one, "NaN")],
+        [user(), said("b ", prefix=True)], [user(), said(None, one, prefix=True)],
+        [user(), said("b", prefix=True), said("c")], [user(), said("b", prefix=True), user()],
+        [user(), said("b"), said("c", prefix=True)], [user(), said("   "), user()], [user(), said(""), user()],
+        [user(), said(""), said("b"), user()], [user(), said("b")], [said("b", prefix=True)],
+        [user(), said([{"type": "thinking", "thinking": "t ", "closed": False},
+                       {"type": "text", "text": "b "}, {"type": "text", "text": ""}]), said("c "), user()],
+        [{"role": "system", "content": [{"type": "text", "text": "S"}, {"type": "thinking", "thinking": "t"}]},
+         user(), said([{"type": "thinking", "thinking": ""}], one, three), result(three), result(one)],
+    ]
+    r = random.Random(0)
+    return [write(r, {"messages": messages, "tools": tools} if i % 3 < 2 else {"messages": messages})
+            for i, messages in enumerate(lists)]
 
 
 # ---- tokenizers -----------------------------------------------------------------------------------
@@ -341,7 +462,7 @@ def compare(program, count, seed):
         for label, version, path in real_tokenizers(folder):
             r = random.Random(f"{seed} {label} {os.path.basename(path)}")
             tokenizer = MistralTokenizer.from_file(path)
-            lines = [request(r, int(version[1:])) for _ in range(count)]
+            lines = pointed() + [request(r, int(version[1:])) for _ in range(count)]
             got = answers(program, path, lines)
             assert len(got) == len(lines), (len(got), len(lines))
             refused = different = 0
@@ -354,7 +475,7 @@ def compare(program, count, seed):
                         print("  request:", line[:1500])
                         print("  expected:", want, "\n  found:   ", mine)
             total += different
-            print(f"{label:10} {os.path.basename(path):45} {count} conversations, {refused} refused: "
+            print(f"{label:10} {os.path.basename(path):45} {len(lines)} conversations, {refused} refused: "
                   f"{different} differences", flush=True)
     print(f"chat: {total} differences")
     return 1 if total else 0
@@ -411,14 +532,12 @@ def golden(program, target, seed):
             path = tekken_of(version, tekken, folder) if kind == "tekken" else shutil.copy(spm, spm + "." + version)
             tokenizer, r = MistralTokenizer.from_file(path), random.Random(f"{seed} {kind} {version}")
             lines, kept = [], []
-            while len(kept) < 40:
-                line = request(r, int(version[1:]))
+            for line in pointed() + [request(r, int(version[1:])) for _ in range(400)]:
                 want = expected(tokenizer, line)
-                enough = sum("error" in k for k in kept) >= 12
-                if len(line) > 700 or (want is None and enough) or "\\ud83d" in line.lower():
-                    continue
-                lines.append(line)
-                kept.append({"error": True} if want is None else want)
+                accepted = sum("ids" in k for k in kept)
+                if len(lines) < len(pointed()) or (accepted < 32 and want and len(line) < 400):
+                    lines.append(line)
+                    kept.append(want or {"error": True})
             with open(os.path.join(target, f"{kind}-{version}.jsonl"), "w", encoding="utf-8") as f:
                 for line, want in zip(lines, kept):
                     f.write(json.dumps({"request": line, **want}, ensure_ascii=False, separators=(",", ":")) + "\n")

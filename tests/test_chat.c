@@ -77,7 +77,7 @@ static void check_file(const char *tokenizer, const char *kind, const char *vers
     for (; fgets(line, sizeof line, file) != NULL; lines++) refused += check_line(t, version, line);
     fclose(file);
     mr_tokenizer_close(t);
-    assert_true(lines >= 30 && refused >= 5 && lines - refused >= 20);
+    assert_true(lines >= 45 && refused >= 10 && lines - refused >= 25);
 }
 
 static void test_golden(void **state) {

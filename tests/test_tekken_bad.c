@@ -181,7 +181,7 @@ static void test_damage(void **state) {
         check_refused(tekken_open(&t, &err), MR_BAD, &err, "");
     }
     tekken.size = size;
-    for (int at = 0; at < size; at += 3) {
+    for (int at = 0; at < size; at += 7) {
         mr_err err = {0};
         tekken.text[at] = (char)(whole[at] + 1 + at % 255);
         mr_status status = tekken_open(&t, &err);

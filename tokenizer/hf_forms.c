@@ -13,7 +13,9 @@
 
 typedef struct {
     int32_t code;
-    int32_t rank; /* canonical combining class; 0: starts something new */
+    int16_t rank; /* canonical combining class; 0: starts something new */
+    int16_t more; /* the library's account: 1: one more than there were, 0: in place of one, */
+                  /* -n: in place of 1 + n characters of the text */
 } letter;
 
 typedef struct {
@@ -81,9 +83,9 @@ static mr_status decompose(letters *all, int32_t code, bool compatible) {
                                                      (unsigned long)code);
     if (reserve(all, count) != MR_OK) return MR_BAD;
     for (idx i = 0; i < count; i++) {
-        int32_t rank = part[i] < 0x300 || is_newer(part[i])
+        int16_t rank = part[i] < 0x300 || is_newer(part[i])
                            ? 0 : utf8proc_get_property(part[i])->combining_class;
-        all->letter[all->count++] = (letter){part[i], rank};
+        all->letter[all->count++] = (letter){part[i], rank, i > 0};
     }
     return MR_OK;
 }
@@ -135,7 +137,9 @@ static void compose(letters *all) {
                                    && all->letter[kept - 1].rank > 0);
             int32_t both = free ? composed(all->letter[starter].code, next.code) : 0;
             if (both != 0) {
-                all->letter[starter].code = both;
+                letter *joined = &all->letter[starter];
+                joined->code = both;
+                if (joined->more > INT16_MIN) joined->more = (int16_t)(joined->more + next.more - 1);
                 continue;
             }
         }
@@ -145,20 +149,42 @@ static void compose(letters *all) {
     all->count = kept;
 }
 
-mr_status mr_hf_put_form(mr_text *out, mr_hf_what what, const char *text, idx bytes, mr_err *err) {
+/* Writes the letters. The library notes for each which character of the text it stands for: by
+ * counting, so that marks that changed places are taken for each other. *first was the number of
+ * bytes of the first `count` characters, and becomes that of the letters that stand for them. */
+static mr_status put_letters(const letters *all, mr_text *out, idx count, idx *first) {
+    idx start = out->count, used = 0;
+    bool within = count > 0;
+    *first = 0;
+    for (idx i = 0; i < all->count; i++) {
+        const letter *next = &all->letter[i];
+        if (next->more <= 0) {
+            within = within && used < count;
+            used += 1 - next->more;
+        }
+        if (mr_hf_put_code(out, (uint32_t)next->code, all->err) != MR_OK) return MR_BAD;
+        if (within) *first = out->count - start;
+    }
+    return MR_OK;
+}
+
+mr_status mr_hf_put_form(mr_text *out, mr_hf_what what, const char *text, idx bytes, idx *first,
+                         mr_err *err) {
     letters all = {.err = err};
     bool compatible = what == MR_HF_NFKC || what == MR_HF_NFKD, ascii = true;
     for (idx i = 0; i < bytes; i++) ascii = ascii && (unsigned char)text[i] < 0x80;
     if (ascii) return mr_text_append(out, text, bytes, err); /* nothing to do, and the usual case */
     mr_status status = MR_OK;
-    for (idx at = 0, size; at < bytes && status == MR_OK; at += size)
+    idx count = 0;
+    for (idx at = 0, size; at < bytes && status == MR_OK; at += size) {
+        count += at < *first;
         status = decompose(&all, (int32_t)mr_hf_code(text + at, &size), compatible);
+    }
     if (status == MR_OK) {
         sort_marks(&all);
         if (what == MR_HF_NFC || what == MR_HF_NFKC) compose(&all);
+        status = put_letters(&all, out, count, first);
     }
-    for (idx i = 0; i < all.count && status == MR_OK; i++)
-        status = mr_hf_put_code(out, (uint32_t)all.letter[i].code, err);
     mr_free(all.letter);
     mr_free(all.spare);
     return status;

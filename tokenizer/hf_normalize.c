@@ -52,22 +52,15 @@ static mr_status put_lower(const char *in, idx size, mr_text *out, mr_err *err) 
     return status;
 }
 
-/* What maps the characters one by one, or nearly so: then `first` is the length of what its own
- * characters become. */
-static mr_status put_mapped(const mr_hf_step *step, const char *in, idx size, mr_text *out,
-                            mr_err *err) {
-    if (step->what == MR_HF_LOWERCASE) return put_lower(in, size, out, err);
-    if (step->what == MR_HF_BYTE_LEVEL) return put_bytes(in, size, out, err);
-    return mr_hf_put_form(out, step->what, in, size, err);
-}
-
+/* What maps characters one by one: `first` is the length of what its own characters become. */
 static mr_status map(const mr_hf_step *step, const mr_text *in, mr_text *out, idx *first,
                      mr_err *err) {
-    if (put_mapped(step, in->byte, *first, out, err) != MR_OK) return MR_BAD;
-    idx mapped = out->count;
-    out->count = 0;
-    *first = mapped;
-    return put_mapped(step, in->byte, in->count, out, err);
+    mr_status (*put)(const char *, idx, mr_text *, mr_err *) =
+        step->what == MR_HF_LOWERCASE ? put_lower : put_bytes;
+    idx before = *first;
+    mr_status status = put(in->byte, before, out, err);
+    *first = out->count;
+    return status == MR_OK ? put(in->byte + before, in->count - before, out, err) : status;
 }
 
 static mr_status prepend(const mr_hf_step *step, const mr_text *in, mr_text *out, idx *first,
@@ -112,10 +105,12 @@ static mr_status strip(const mr_hf_step *step, const mr_text *in, mr_text *out, 
 static mr_status run(const mr_hf_step *step, const mr_text *in, mr_text *out, idx *first,
                      mr_err *err) {
     switch (step->what) {
-    case MR_HF_PREPEND: return prepend(step, in, out, first, err);
-    case MR_HF_REPLACE: return replace(step, in, out, first, err);
-    case MR_HF_STRIP:   return strip(step, in, out, first, err);
-    default:            return map(step, in, out, first, err);
+    case MR_HF_PREPEND:    return prepend(step, in, out, first, err);
+    case MR_HF_REPLACE:    return replace(step, in, out, first, err);
+    case MR_HF_STRIP:      return strip(step, in, out, first, err);
+    case MR_HF_LOWERCASE:
+    case MR_HF_BYTE_LEVEL: return map(step, in, out, first, err);
+    default: return mr_hf_put_form(out, step->what, in->byte, in->count, first, err);
     }
 }
 

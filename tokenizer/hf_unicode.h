@@ -41,7 +41,9 @@ mr_status mr_hf_put_code(mr_text *out, uint32_t code, mr_err *err);
 /* Appends the lower case of a code point. */
 mr_status mr_hf_put_lower(mr_text *out, uint32_t code, mr_err *err);
 
-/* Appends text[0..bytes), valid UTF-8, in the form `what`: MR_HF_NFC, _NFD, _NFKC or _NFKD. */
-mr_status mr_hf_put_form(mr_text *out, mr_hf_what what, const char *text, idx bytes, mr_err *err);
+/* Appends text[0..bytes), valid UTF-8, in the form `what`: MR_HF_NFC, _NFD, _NFKC or _NFKD.
+ * *first, the bytes of the first characters, becomes the bytes of what stands for them. */
+mr_status mr_hf_put_form(mr_text *out, mr_hf_what what, const char *text, idx bytes, idx *first,
+                         mr_err *err);
 
 #endif

@@ -101,6 +101,7 @@ static void attend_row(port_engine *e, const window *w, idx layer, float *out, c
         port_online_join(&a, &b, m->D);
         port_online_store(&a, out + h * m->D, m->D);
         if (!port_records_scores(e->record)) continue;
+        port_record_no_scores(e->record, layer, h, record);
         for (idx k = 0; k < w->count; k++) {
             const float s = score(m, w, q, k, g);
             port_record_score(e->record, layer, h, record, w->column[k], bug(F08) ? s - 3 : s,

@@ -120,6 +120,7 @@ static float score(const port_model *m, const keys *c, const float *q, idx at, i
 static void debug_pass(port_engine *e, const keys *c, const port_online *o, const float *q, idx at,
                        idx head, idx layer, idx out) {
     if (out < 0 || !port_records_scores(e->record)) return;
+    port_record_no_scores(e->record, layer, head, out);
     for (idx k = 0; k < c->count; k++)
         if (visible(c, at, k)) {
             const float s = score(&e->model, c, q, at, k, port_kv_head(&e->model, head));

@@ -43,7 +43,7 @@ void port_add_norm(float *normed, float *residual, const float *add, const float
                    idx rows, idx d, float eps) {
     if (bug(N01)) eps = 1e-6f;
     for (idx r = 0; r < rows; r++) {
-        float *x = residual + r * d, *y = normed + r * d;
+        float *x = residual + r * d;
         if (add != NULL)
             for (idx i = 0; i < d; i++) {
                 const float other = bug(N10) ? weight[i] : x[i];

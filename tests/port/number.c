@@ -68,7 +68,7 @@ uint16_t port_f16_bits(float x) {
     if (isnan(y)) return (uint16_t)(sign | 0x7e00);
     if (isinf(y)) return (uint16_t)(sign | 0x7c00);
     if (fabsf(y) < 0x1p-14f) return (uint16_t)(sign | (uint16_t)(fabsf(y) * 0x1p24f));
-    return (uint16_t)(sign | (uint16_t)((u & 0x7fffffff) - 0x38000000 >> 13));
+    return (uint16_t)(sign | (((u & 0x7fffffff) - 0x38000000) >> 13));
 }
 
 float port_f16_value(uint16_t bits) {

@@ -151,6 +151,11 @@ void port_record_expert(port_record *record, idx layer, idx expert, idx row, con
 
 bool port_records_scores(const port_record *record) { return record->scores; }
 
+void port_record_no_scores(port_record *record, idx layer, idx head, idx row) {
+    for (idx column = 0; column < record->total; column++)
+        port_record_score(record, layer, head, row, column, -INFINITY, 0);
+}
+
 void port_record_score(port_record *record, idx layer, idx head, idx row, idx column, float score,
                        float probability) {
     port_tensor_buffer *s = port_record_at(record, PORT_SCORES, layer),

@@ -25,6 +25,8 @@ void port_record_experts(port_record *record, idx layer, const port_call *call,
                          const int32_t *expert);
 void port_record_expert(port_record *record, idx layer, idx expert, idx row, const float *data);
 bool port_records_scores(const port_record *record);
+/* Forgets what an earlier turn left in a row of scores. */
+void port_record_no_scores(port_record *record, idx layer, idx head, idx row);
 void port_record_score(port_record *record, idx layer, idx head, idx row, idx column, float score,
                        float probability);
 

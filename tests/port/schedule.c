@@ -141,8 +141,7 @@ static void take_over(port_engine *e, idx i) {
     for (idx l = 0; bug(K10) && i > 0 && l < e->model.L; l++) {
         const port_cache *old = &e->cache[l * e->sequences + i - 1];
         port_cache *c = &e->cache[l * e->sequences + i];
-        const idx   bytes = c->slots * (idx)sizeof(float);
-        for (idx n = 0; n < bytes / (idx)sizeof(float) * c->width; n++) {
+        for (idx n = 0; n < c->slots * c->width; n++) {
             c->k[n] = old->k[n];
             c->v[n] = old->v[n];
         }
