@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "golden/cause.h"
+#include "golden/replay_cause.h"
 #include "golden/compare.h"
 
 /* Everything a comparison knows; reports only read it. */
@@ -29,7 +29,8 @@ static mr_status read_meta(comparison *c, mr_err *err) {
     return mr_meta_read(file, mr_trace_meta(own ? c->port : c->golden), &c->meta, err);
 }
 
-/* --dtype, else the meta's precision. tf32 and fp8 name the operands' type: they are stored as f32. */
+/* --dtype, else the meta's precision. tf32 and fp8 name the operands' type: they are stored as
+ * f32. */
 static mr_status read_arithmetic(comparison *c, mr_err *err) {
     int dtype = -1;
     if (mr_value_word("--dtype", c->args->dtype, "f32|tf32|bf16|f16", &dtype, err)) return MR_USAGE;
@@ -50,7 +51,8 @@ static mr_status verify(comparison *c, mr_err *err) {
     const mr_status status =
         mr_verify(&c->model.model, &c->meta, c->port, &c->arithmetic, NULL, &c->verification, err);
     if (status != MR_DISAGREE) return status;
-    mr_find_causes(&c->model.model, &c->meta, c->port, &c->arithmetic, &c->verification, &c->causes, err);
+    mr_find_causes(&c->model.model, &c->meta, c->port, &c->arithmetic, &c->verification, &c->causes,
+                   err);
     return err->code != MR_OK ? err->code : MR_DISAGREE;
 }
 
@@ -60,7 +62,8 @@ static void print_finding(const mr_finding *f) {
     printf("  %-26s", f->name);
     if (f->worst >= 0)
         printf(" error/bound %-9.3g %td of %td beyond; worst at %td: expected %.9g, found %.9g, "
-               "bound %.2g", f->ratio, f->beyond, f->elements, f->worst, f->expected, f->found, f->bound);
+               "bound %.2g",
+               f->ratio, f->beyond, f->elements, f->worst, f->expected, f->found, f->bound);
     printf("%s%s\n", f->note[0] != '\0' ? "\n      " : "", f->note);
 }
 
@@ -74,19 +77,21 @@ static void print_text(const comparison *c) {
         for (idx i = 0; i < c->causes.count; i++)
             printf("cause, proved: %s (the reference with this fault reproduces all %td tensors)\n",
                    c->causes.proved[i].name, v->count);
-        if (v->faults > 1) printf("%td more tensors introduce errors of their own:\n", v->faults - 1);
+        if (v->faults > 1)
+            printf("%td more tensors introduce errors of their own:\n", v->faults - 1);
         for (idx i = v->first + 1, shown = 0; i < v->count && shown < 8; i++)
             if (v->list[i].verdict == MR_FAULT) print_finding(&v->list[i]), shown++;
     }
     for (idx i = 0; i < v->count; i++)
-        if (v->list[i].verdict == MR_EXPLAINED) printf("explained: %s: %s\n", v->list[i].name, v->list[i].note);
+        if (v->list[i].verdict == MR_EXPLAINED)
+            printf("explained: %s: %s\n", v->list[i].name, v->list[i].note);
     double worst = 0;
     for (idx i = 0; i < v->count; i++)
         if (v->list[i].verdict == MR_AGREES && v->list[i].ratio > worst) worst = v->list[i].ratio;
     printf("%s: %td tensors verified, %td faults, %td explained choices, %td prove nothing; "
            "largest error/bound of the others %.3g (stored in %s, sums in %s)\n",
-           v->faults > 0 ? "DISAGREES" : "agrees", v->count, v->faults, v->explained, v->nothing, worst,
-           c->store, c->sum);
+           v->faults > 0 ? "DISAGREES" : "agrees", v->count, v->faults, v->explained, v->nothing,
+           worst, c->store, c->sum);
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
@@ -98,21 +103,24 @@ static json_t *document(const comparison *c, mr_status status) {
     for (idx i = 0; i < v->count; i++) {
         const mr_finding *f = &v->list[i];
         json_array_append_new(
-            list, json_pack("{s:s,s:s,s:I,s:I,s:o,s:o,s:I,s:o,s:o,s:o,s:o,s:s}", "tensor", f->name, "verdict",
-                            verdicts[f->verdict], "elements", (json_int_t)f->elements, "beyond",
-                            (json_int_t)f->beyond, "ratio", mr_json_real(f->ratio), "statistical_ratio",
-                            mr_json_real(f->likely), "worst", (json_int_t)f->worst, "expected",
-                            mr_json_real(f->expected), "found", mr_json_real(f->found), "bound",
-                            mr_json_real(f->bound), "introduced", mr_json_real(f->introduced), "note", f->note));
+            list, json_pack("{s:s,s:s,s:I,s:I,s:o,s:o,s:I,s:o,s:o,s:o,s:o,s:s}", "tensor", f->name,
+                            "verdict", verdicts[f->verdict], "elements", (json_int_t)f->elements,
+                            "beyond", (json_int_t)f->beyond, "ratio", mr_json_real(f->ratio),
+                            "statistical_ratio", mr_json_real(f->likely), "worst",
+                            (json_int_t)f->worst, "expected", mr_json_real(f->expected), "found",
+                            mr_json_real(f->found), "bound", mr_json_real(f->bound), "introduced",
+                            mr_json_real(f->introduced), "note", f->note));
     }
     for (idx i = 0; i < c->causes.count; i++)
         json_array_append_new(causes, json_string(c->causes.proved[i].name));
     return json_pack("{s:i,s:s?,s:o,s:I,s:s,s:s,s:o}", "status", (int)status, "first_fault",
-                     v->first >= 0 ? v->list[v->first].name : NULL, "causes", causes, "hypotheses_tried",
-                     (json_int_t)c->causes.tried, "stored", c->store, "sums", c->sum, "tensors", list);
+                     v->first >= 0 ? v->list[v->first].name : NULL, "causes", causes,
+                     "hypotheses_tried", (json_int_t)c->causes.tried, "stored", c->store, "sums",
+                     c->sum, "tensors", list);
 }
 
-/* ---- without a model: nothing can be re-run, so errors are only measured ------------------------ */
+/* ---- without a model: nothing can be re-run, so errors are only measured
+ * ------------------------ */
 
 static mr_status measure(const comparison *c, mr_err *err) {
     idx common = 0;
@@ -156,7 +164,9 @@ mr_status mr_cmd_compare(const mr_args *args, mr_err *err) {
         else if (err->code == MR_OK) print_text(&c);
     }
     if (status == MR_MISSING && err->code == MR_OK)
-        mr_fail(err, MR_MISSING, "%s: no tensor of the model is recorded; see docs/VERIFY.md for the names", args->file);
+        mr_fail(err, MR_MISSING,
+                "%s: no tensor of the model is recorded; see docs/VERIFY.md for the names",
+                args->file);
     mr_verification_free(&c.verification);
     mr_meta_free(&c.meta);
     mr_checkpoint_close(&c.model);

@@ -197,7 +197,8 @@ def find_points(model, names):
             raise ValueError(f'names: expected "hf", "native" or a dict, found {names!r}')
         table = HF if names == "hf" else NATIVE
         prefix = find_prefix(model, next(iter(table)))
-    modules, chosen, unused = list(model.named_modules()), [], []
+    modules = list(model.named_modules(remove_duplicate=False))
+    chosen, unused = [], []
     for pattern, value in table.items():
         found = [(m, matches(prefix + pattern, path)) for path, m in modules]
         found = [(m, numbers) for m, numbers in found if numbers is not None]
@@ -302,6 +303,11 @@ class Call:
     names: set = field(default_factory=set)
     widths: dict = field(default_factory=dict)
     masks: dict = field(default_factory=dict)
+
+    @functools.cached_property
+    def who(self):
+        """Row of [B*T] -> (sequence, index); padding is not there."""
+        return dict(zip(self.flat.tolist(), self.ids.tolist()))
 
     def keys(self, lane, width):
         if (lane, width) not in self.widths:
@@ -739,10 +745,9 @@ class Recorder:
         array, kind = raw_bits(tensor, item.name)
         flat, ids = call.flat, call.ids
         if len(times) < call.T:
-            known = {f: i for f, i in zip(flat.tolist(), ids.tolist())}
             rows = [b * call.T + t for b in range(call.B) for t in times.tolist()]
-            flat = np.array([n for n, f in enumerate(rows) if f in known], np.int64)
-            ids = np.array([known[rows[n]] for n in flat], np.int64).reshape(-1, 2)
+            flat = np.array([n for n, f in enumerate(rows) if f in call.who], np.int64)
+            ids = np.array([call.who[rows[n]] for n in flat], np.int64).reshape(-1, 2)
         array = array[flat]
         if part in HEADS and array.ndim == 2 and self.size["D"]:
             array = array.reshape(len(array), -1, self.size["D"])
@@ -750,11 +755,10 @@ class Recorder:
 
     def put_expert(self, item):
         """Rows of one expert, in any order: by token, without padding."""
-        of = {f: i for f, i in zip(self.call.flat.tolist(), self.call.ids.tolist())}
-        rows = [(f, n) for n, f in enumerate(item.rows.tolist()) if f in of]
-        rows.sort()
+        who = self.call.who
+        rows = sorted((f, n) for n, f in enumerate(item.rows.tolist()) if f in who)
         array, kind = raw_bits(item.tensor, item.name)
-        ids = np.array([of[f] for f, _ in rows], np.int64).reshape(-1, 2)
+        ids = np.array([who[f] for f, _ in rows], np.int64).reshape(-1, 2)
         self.put(item.name, kind, array.shape[1:], array[[n for _, n in rows]], ids)
 
     def put_keys(self, item):

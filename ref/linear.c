@@ -59,7 +59,8 @@ void FN(widen)(real *out, const mr_matrix *W, idx r, idx start, idx n, mr_storag
     if (needs_rounding(W, storage))   /* from the file's own value: one rounding */
         for (idx i = 0; i < n; i++)
             out[i] = (real)mr_round(element(W, offset + i * W->col_stride), storage);
-    else if (W->col_stride == 1 && dtype_is_real(W->dtype)) memcpy(out, at, (size_t)n * sizeof *out);
+    else if (W->col_stride == 1 && dtype_is_real(W->dtype))
+        memcpy(out, at, (size_t)n * sizeof *out);
     else if (W->col_stride == 1 && W->dtype == MR_BF16) widen_bf16(out, at, n);
     else
         for (idx i = 0; i < n; i++) out[i] = (real)element(W, offset + i * W->col_stride);

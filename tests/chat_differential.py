@@ -32,7 +32,7 @@ SPECIAL = ["<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/
            "[TOOL_CONTENT]"] + [f"<SPECIAL_{i}>" for i in range(20, 32)] + [
            "[ARGS]", "[CALL_ID]", "[THINK]", "[/THINK]"]
 
-# ---- raw JSON -------------------------------------------------------------------------------------
+# ---- raw JSON ----------------------------------------------------------------------------------
 
 
 class Raw(str):
@@ -43,7 +43,8 @@ class Pairs(list):
     """An object as a list of pairs, so that keys may be there twice."""
 
 
-NUMBERS = ["0", "-0", "1", "-1", "7", "42", "1.0", "-0.0", "0.1", "0.5", "1e5", "1E5", "1e16", "1e15",
+NUMBERS = ["0", "-0", "1", "-1", "7", "42", "1.0", "-0.0", "0.1", "0.5", "1e5", "1E5", "1e16",
+           "1e15",
            "123456789012345680.0", "1e-5", "0.0001", "0.00001", "1e22", "1e23", "5e-324", "1E400",
            "-1e400", "1.7976931348623157e308", "2.2250738585072014e-308", "NaN", "Infinity",
            "-Infinity", "123456789012345678901234567890", "-98765432109876543210", "3.14159",
@@ -51,10 +52,13 @@ NUMBERS = ["0", "-0", "1", "-1", "7", "42", "1.0", "-0.0", "0.1", "0.5", "1e5", 
 BAD = ["{", "[1,]", "{'a': 1}", "{\"a\": 1,}", "nul", "01", "1.", ".5", "+1", "1e", "--1", "-",
        "\"a", "[1 2]", "{\"a\" 1}", "{\"a\": 1} x", "\ufeff{}", "\"\t\"", "\"\\x\"", "True", "// c",
        "[1]]", "nan", "Inf", "\x0b1", "{1: 2}", "\"\\u12g4\"", "hello", "ok, done.", "no json"]
-WORDS = ["a", "b", "Hello", "how are you?", "The weather in Paris", "x = 1", "def f(x):\n    return x",
-         "été", "Ünïcödé", "日本語", "привет", "مرحبا", "😀", "👩‍👩‍👧‍👦", "🇫🇷", "ﬁ", "e\u0301", "\u00a0", "\u2028", "\u200b",
+WORDS = ["a", "b", "Hello", "how are you?", "The weather in Paris", "x = 1",
+         "def f(x):\n    return x",
+         "été", "Ünïcödé", "日本語", "привет", "مرحبا", "😀", "👩‍👩‍👧‍👦", "🇫🇷", "ﬁ", "e\u0301",
+         "\u00a0", "\u2028", "\u200b",
          "[INST]", "[/INST]", "</s>", "<s>", "[TOOL_CALLS]", "[SYSTEM_PROMPT]", "<0x0A>", "▁", "\t",
-         "\n\n", "\\", "\"", "/", "{}", "12345", "3.14", "\x7f", "\x01", "\x00", "\r\n", "  two", "end "]
+         "\n\n", "\\", "\"", "/", "{}", "12345", "3.14", "\x7f", "\x01", "\x00", "\r\n", "  two",
+         "end "]
 
 
 def text(r):
@@ -72,7 +76,8 @@ def value(r, depth=0):
     if kind < 0.25 and depth < 4:
         return [value(r, depth + 1) for _ in range(r.choice([0, 1, 2, 3]))]
     if kind < 0.55 and depth < 4:
-        pairs = Pairs((r.choice(["a", "b", "x", "é", "", "k" + str(depth), text(r)]), value(r, depth + 1))
+        pairs = Pairs((r.choice(["a", "b", "x", "é", "", "k" + str(depth), text(r)]),
+                       value(r, depth + 1))
                       for _ in range(r.choice([0, 1, 2, 3, 5])))
         return Pairs(pairs + pairs[:1]) if r.random() < 0.1 else pairs
     if kind < 0.8:
@@ -116,14 +121,17 @@ def any_json_text(r):
     return r.choice(["", " ", "\n"]) + write(r, value(r)) + r.choice(["", " "])
 
 
-# ---- conversations --------------------------------------------------------------------------------
+# ---- conversations -----------------------------------------------------------------------------
 
 NAMES = ["f", "get_weather", "a-b_C9", "x" * 64]
 BAD_NAMES = ["", "x" * 65, "a b", "é", "f.g", "f\n\n", 5, None]
 BAD_IDS = ["", "null", "short", "abcdefghij", "abc-efghi", "abcdefghé", None, 7, "abcdefghi\n\n"]
-PATTERNS = ["^a+$", "[a-z]{2,3}", r"\d+\.\d*", "(?P<n>x)(?P=n)", "(?<=ab)c", "(?i)x", r"[^\s]", "a|b|", "",
-            "x{2,}", "(?:a)*?", r"\bq\b", "[]a]", "a{,3}", "{", "[a-]", r"(a)\1", "(?#c)x", r"\u00e9"]
-BAD_PATTERNS = ["(", ")", "[", "*a", "a**", r"\p{L}", "(?<n>x)", "x{3,2}", "[z-a]", "(?<=a+)b", r"\1", "a(?i)",
+PATTERNS = ["^a+$", "[a-z]{2,3}", r"\d+\.\d*", "(?P<n>x)(?P=n)", "(?<=ab)c", "(?i)x", r"[^\s]",
+            "a|b|", "",
+            "x{2,}", "(?:a)*?", r"\bq\b", "[]a]", "a{,3}", "{", "[a-]", r"(a)\1", "(?#c)x",
+            r"\u00e9"]
+BAD_PATTERNS = ["(", ")", "[", "*a", "a**", r"\p{L}", "(?<n>x)", "x{3,2}", "[z-a]", "(?<=a+)b",
+                r"\1", "a(?i)",
                 "(?P<1>x)", "\\", "(?z)", r"(?P<a>x)(?P<a>y)", "^*", r"[\d-z]", "(?P=q)", "+"]
 
 
@@ -146,8 +154,10 @@ def content(r, role, version):
 
 
 def arguments(r):
-    return r.choice([any_json_text(r), any_json_text(r), Pairs([("x", value(r, 1)), ("y", value(r))]),
-                     Pairs(), "", None, "{}", write(r, Pairs([("city", text(r)), ("n", Raw(r.choice(NUMBERS)))]))])
+    return r.choice([any_json_text(r), any_json_text(r),
+                     Pairs([("x", value(r, 1)), ("y", value(r))]),
+                     Pairs(), "", None, "{}",
+                     write(r, Pairs([("city", text(r)), ("n", Raw(r.choice(NUMBERS)))]))])
 
 
 def call(r, version):
@@ -161,12 +171,18 @@ def call(r, version):
 def schema(r, depth=0):
     out = Pairs([("type", r.choice(["object", "string", ["string", "null"], "integer", "number"]))])
     if depth < 3 and r.random() < 0.6:
-        out.append(("properties", Pairs((k, schema(r, depth + 1)) for k in r.sample(["a", "b", "é", "$x"], r.choice([0, 1, 2])))))
-    for key, make in (("default", lambda: value(r, 2)), ("enum", lambda: [value(r, 3)]), ("description", lambda: text(r)),
+        out.append(("properties", Pairs((k, schema(r, depth + 1))
+                                        for k in r.sample(["a", "b", "é", "$x"],
+                                                          r.choice([0, 1, 2])))))
+    for key, make in (("default", lambda: value(r, 2)), ("enum", lambda: [value(r, 3)]),
+                      ("description", lambda: text(r)),
                       ("required", lambda: ["a", "b"]), ("minimum", lambda: Raw(r.choice(NUMBERS))),
-                      ("pattern", lambda: r.choice(PATTERNS)), ("items", lambda: r.choice([True, Pairs(), [Pairs()]])),
-                      ("maxLength", lambda: Raw(r.choice(["0", "5", "3.0", "-0"]))), ("x-more", lambda: value(r, 2)),
-                      ("additionalProperties", lambda: r.choice([False, Pairs([("type", "string")])])),
+                      ("pattern", lambda: r.choice(PATTERNS)),
+                      ("items", lambda: r.choice([True, Pairs(), [Pairs()]])),
+                      ("maxLength", lambda: Raw(r.choice(["0", "5", "3.0", "-0"]))),
+                      ("x-more", lambda: value(r, 2)),
+                      ("additionalProperties",
+                       lambda: r.choice([False, Pairs([("type", "string")])])),
                       ("patternProperties", lambda: Pairs([(r.choice(PATTERNS), True)]))):
         if r.random() < 0.12:
             out.append((key, make()))
@@ -175,17 +191,24 @@ def schema(r, depth=0):
 
 def bad_schema(r):
     return Pairs([r.choice([
-        ("type", "text"), ("type", []), ("type", ["string", "string"]), ("type", 5), ("required", "a"),
-        ("required", ["a", "a"]), ("required", [1]), ("properties", []), ("properties", Pairs([("a", 3)])),
-        ("minLength", -1), ("minLength", 1.5), ("maxItems", True), ("multipleOf", 0), ("pattern", r.choice(BAD_PATTERNS)),
-        ("patternProperties", Pairs([(r.choice(BAD_PATTERNS), True)])), ("items", []), ("items", "x"), ("anyOf", []),
-        ("allOf", Pairs()), ("not", 1), ("enum", 1), ("format", 3), ("uniqueItems", "no"), ("minimum", "1"),
+        ("type", "text"), ("type", []), ("type", ["string", "string"]), ("type", 5),
+        ("required", "a"),
+        ("required", ["a", "a"]), ("required", [1]), ("properties", []),
+        ("properties", Pairs([("a", 3)])),
+        ("minLength", -1), ("minLength", 1.5), ("maxItems", True), ("multipleOf", 0),
+        ("pattern", r.choice(BAD_PATTERNS)),
+        ("patternProperties", Pairs([(r.choice(BAD_PATTERNS), True)])), ("items", []),
+        ("items", "x"), ("anyOf", []),
+        ("allOf", Pairs()), ("not", 1), ("enum", 1), ("format", 3), ("uniqueItems", "no"),
+        ("minimum", "1"),
         ("dependencies", Pairs([("a", [1])])), ("description", None), ("additionalProperties", "x"),
-        ("$ref", 1), ("examples", Pairs()), ("definitions", Pairs([("q", Pairs([("type", "q")]))]))])])
+        ("$ref", 1), ("examples", Pairs()),
+        ("definitions", Pairs([("q", Pairs([("type", "q")]))]))])])
 
 
 def tool(r):
-    function = Pairs([("name", r.choice(NAMES)), ("parameters", schema(r) if r.random() < 0.9 else Pairs())])
+    function = Pairs([("name", r.choice(NAMES)),
+                      ("parameters", schema(r) if r.random() < 0.9 else Pairs())])
     if r.random() < 0.7:
         function.append(("description", text(r)))
     if r.random() < 0.2:
@@ -196,7 +219,8 @@ def tool(r):
 
 def valid(r, version):
     """Messages that mostly obey the rules."""
-    out = [{"role": "system", "content": content(r, "system", version)} for _ in range(r.choice([0, 0, 1, 1, 2]))]
+    out = [{"role": "system", "content": content(r, "system", version)}
+           for _ in range(r.choice([0, 0, 1, 1, 2]))]
     for turn in range(r.choice([1, 1, 2, 3])):
         for _ in range(r.choice([1, 1, 1, 2])):
             out.append({"role": "user", "content": content(r, "user", version)})
@@ -204,12 +228,14 @@ def valid(r, version):
             out.append({"role": "system", "content": content(r, "system", version)})
             out.append({"role": "user", "content": content(r, "user", version)})
         if version >= 2 and r.random() < 0.45:
-            calls = [call(r, version) for _ in range(1 if version == 2 and r.random() < 0.9 else r.choice([1, 1, 2, 3]))]
+            calls = [call(r, version) for _ in range(1 if version == 2 and r.random() < 0.9
+                                                     else r.choice([1, 1, 2, 3]))]
             answer = {"role": "assistant", "tool_calls": calls}
             if version >= 7 and r.random() < 0.4:
                 answer["content"] = content(r, "assistant", version)
             out.append(answer)
-            results = [{"role": "tool", "content": content(r, "tool", version), "tool_call_id": c["id"]} for c in calls]
+            results = [{"role": "tool", "content": content(r, "tool", version),
+                        "tool_call_id": c["id"]} for c in calls]
             if r.random() < 0.4:
                 r.shuffle(results)
             for result in results:
@@ -384,37 +410,51 @@ def pointed():
         [system("S"), user(), system("T"), user("c")],
         [system("", ""), system("T"), user()], [system("T"), system("", ""), user()],
         [system(""), system(" "), user("")], [system("", "x", "", "y"), user()], [system("S")],
-        [user(""), user("a"), user(""), user("b")], [said("b"), user()], [said("b"), said("c"), user()],
+        [user(""), user("a"), user(""), user("b")], [said("b"), user()],
+        [said("b"), said("c"), user()],
         [user(), said(None, one), result(one), user("c")],
         [user(), said(None, one), result(one), said("b"), user("c"), said(None, two), result(two)],
         [user(), said(None, one, two), result(one), result(two)],
         [user(), said(None, one, two), result(two), result(one)],
         [user(), said(None, one, two), result(one), result(two), user("c")],
         [user(), said(None, one, two), result(one), said("b"), user()],
-        [user(), said(None, one, two), result(one)], [user(), said(None, one), result(one), result(two)],
-        [user(), said(None, one), result(one), result(one)], [user(), said(None, one, one), result(one)],
+        [user(), said(None, one, two), result(one)], [user(), said(None, one), result(one),
+                                                      result(two)],
+        [user(), said(None, one), result(one), result(one)],
+        [user(), said(None, one, one), result(one)],
         [user(), said(None, one), said(None, two), result(one), result(two)],
-        [said(None, one), result(one), user()], [result(one), user()], [result(one), said("b"), user()],
+        [said(None, one), result(one), user()], [result(one), user()],
+        [result(one), said("b"), user()],
         [user(), said("b", one), result(one)], [user(), said("b"), said(None, one), result(one)],
         [user(), said(None, one + "\n"), result(one + "\n", name="f\n")],
         [user(), said(None, "call"), result("call")], [user(), said(None, "null"), result("null")],
         [user(), said(None, one), {"role": "tool", "content": "no json"}],
-        [user(), said(None, one), result(one, ""), user()], [user(), said(None, one), result(one, "NaN")],
+        [user(), said(None, one), result(one, ""), user()],
+        [user(), said(None, one), result(one, "NaN")],
         [user(), said("b ", prefix=True)], [user(), said(None, one, prefix=True)],
         [user(), said("b", prefix=True), said("c")], [user(), said("b", prefix=True), user()],
-        [user(), said("b"), said("c", prefix=True)], [user(), said("   "), user()], [user(), said(""), user()],
+        [user(), said("b"), said("c", prefix=True)], [user(), said("   "), user()],
+        [user(), said(""), user()],
         [user(), said(""), said("b"), user()], [user(), said("b")], [said("b", prefix=True)],
         [user(), said([{"type": "thinking", "thinking": "t ", "closed": False},
-                       {"type": "text", "text": "b "}, {"type": "text", "text": ""}]), said("c "), user()],
-        [{"role": "system", "content": [{"type": "text", "text": "S"}, {"type": "thinking", "thinking": "t"}]},
-         user(), said([{"type": "thinking", "thinking": ""}], one, three), result(three), result(one)],
+                       {"type": "text", "text": "b "}, {"type": "text", "text": ""}]), said("c "),
+         user()],
+        [{"role": "system", "content": [{"type": "text", "text": "S"},
+                                        {"type": "thinking", "thinking": "t"}]},
+         user(), said([{"type": "thinking", "thinking": ""}], one, three), result(three),
+         result(one)],
     ]
     r = random.Random(0)
-    return [write(r, {"messages": messages, "tools": tools} if i % 3 < 2 else {"messages": messages})
+    return [write(r, {"messages": messages, "tools": tools} if i % 3 < 2
+                  else {"messages": messages})
             for i, messages in enumerate(lists)]
 
 
-# ---- tokenizers -----------------------------------------------------------------------------------
+# ---- tokenizers --------------------------------------------------------------------------------
+
+
+def special_tokens():
+    return [{"rank": i, "token_str": s, "is_control": True} for i, s in enumerate(SPECIAL)]
 
 
 def tekken_of(version, source, folder):
@@ -422,8 +462,8 @@ def tekken_of(version, source, folder):
     with open(source, encoding="utf-8") as f:
         data = json.load(f)
     data["config"]["version"] = version
+    data["special_tokens"] = special_tokens()
     data.pop("multimodal", None)
-    data["special_tokens"] = [{"rank": i, "token_str": s, "is_control": True} for i, s in enumerate(SPECIAL)]
     path = os.path.join(folder, f"tekken_{version}.json")
     with open(path, "w", encoding="utf-8") as f:
         json.dump(data, f)
@@ -431,57 +471,63 @@ def tekken_of(version, source, folder):
 
 
 def real_tokenizers(folder):
-    newest = os.path.join(DATA, "tekken_240911.json")
-    for version, name in (("v1", "tokenizer.model.v1"), ("v2", "mistral_instruct_tokenizer_240216.model.v2"),
+    """Kind, version and path."""
+    for version, name in (("v1", "tokenizer.model.v1"),
+                          ("v2", "mistral_instruct_tokenizer_240216.model.v2"),
                           ("v3", "mistral_instruct_tokenizer_240323.model.v3"),
-                          ("v7", "mistral_instruct_tokenizer_241114.model.v7"), ("v3", "tekken_240718.json"),
-                          ("v3", "tekken_240911.json")):
-        yield ("tekken" if "tekken" in name else "spm") + " " + version, version, os.path.join(DATA, name)
+                          ("v7", "mistral_instruct_tokenizer_241114.model.v7")):
+        yield "spm", version, os.path.join(DATA, name)
+    for name in ("tekken_240718.json", "tekken_240911.json"):
+        yield "tekken", "v3", os.path.join(DATA, name)
     for version in ("v7", "v11", "v13"):
-        yield "tekken " + version, version, tekken_of(version, newest, folder)
+        yield "tekken", version, tekken_of(version, os.path.join(DATA, name), folder)
 
 
 def expected(tokenizer, line):
     """What mistral-common says; None when it refuses."""
     try:
-        done = tokenizer.encode_chat_completion(ChatCompletionRequest.model_validate(json.loads(line)))
+        completion = ChatCompletionRequest.model_validate(json.loads(line))
+        done = tokenizer.encode_chat_completion(completion)
         return {"text": done.text, "ids": done.tokens}
     except Exception:
         return None
 
 
 def answers(program, path, lines, *options):
-    done = subprocess.run([program, "chat-template", path, "/dev/stdin", "--jsonl", *options], check=True,
-                          input="\n".join(lines) + "\n", capture_output=True, encoding="utf-8")
-    return [json.loads(line) for line in done.stdout.split("\n") if line]
+    """What the program says, in the same form."""
+    command = [program, "chat-template", path, "--jsonl", *options]
+    done = subprocess.run(command, check=True, input="\n".join(lines) + "\n", capture_output=True,
+                          encoding="utf-8")
+    replies = [json.loads(line) for line in done.stdout.split("\n") if line]
+    assert len(replies) == len(lines), (len(replies), len(lines))
+    return [None if "error" in reply else reply for reply in replies]
 
 
 def compare(program, count, seed):
     total = 0
     with tempfile.TemporaryDirectory() as folder:
-        for label, version, path in real_tokenizers(folder):
-            r = random.Random(f"{seed} {label} {os.path.basename(path)}")
+        for kind, version, path in real_tokenizers(folder):
+            name = os.path.basename(path)
+            r = random.Random(f"{seed} {kind} {name}")
             tokenizer = MistralTokenizer.from_file(path)
             lines = pointed() + [request(r, int(version[1:])) for _ in range(count)]
-            got = answers(program, path, lines)
-            assert len(got) == len(lines), (len(got), len(lines))
             refused = different = 0
-            for line, mine in zip(lines, got):
+            for line, mine in zip(lines, answers(program, path, lines)):
                 want = expected(tokenizer, line)
                 refused += want is None
-                if want != (None if "error" in mine else mine):
+                if want != mine:
                     different += 1
                     if different <= 3:
                         print("  request:", line[:1500])
                         print("  expected:", want, "\n  found:   ", mine)
             total += different
-            print(f"{label:10} {os.path.basename(path):45} {len(lines)} conversations, {refused} refused: "
+            print(f"{kind} {version} ({name}): {len(lines)} conversations, {refused} refused, "
                   f"{different} differences", flush=True)
     print(f"chat: {total} differences")
     return 1 if total else 0
 
 
-# ---- golden conversations on small tokenizers -----------------------------------------------------
+# ---- golden conversations on small tokenizers --------------------------------------------------
 
 
 def small_sentencepiece(folder):
@@ -489,11 +535,14 @@ def small_sentencepiece(folder):
     prefix = os.path.join(folder, "small")
     corpus = os.path.join(folder, "corpus.txt")
     with open(corpus, "w", encoding="utf-8") as f:
-        f.writelines(w.replace("\x00", "").replace("\n", " ") + " the and name arguments content function\n" for w in WORDS * 9)
+        for word in WORDS * 9:
+            word = word.replace("\x00", "").replace("\n", " ")
+            f.write(word + " the and name arguments content function\n")
     sentencepiece.SentencePieceTrainer.train(
-        input=corpus, model_prefix=prefix, vocab_size=480, model_type="bpe", byte_fallback=True, split_digits=True,
-        normalization_rule_name="identity", remove_extra_whitespaces=False, add_dummy_prefix=True, minloglevel=2,
-        control_symbols=[s for s in SPECIAL[3:] if s[0] == "["], hard_vocab_limit=False, allow_whitespace_only_pieces=True)
+        input=corpus, model_prefix=prefix, vocab_size=480, model_type="bpe", byte_fallback=True,
+        split_digits=True, normalization_rule_name="identity", remove_extra_whitespaces=False,
+        add_dummy_prefix=True, control_symbols=[s for s in SPECIAL[3:] if s[0] == "["],
+        hard_vocab_limit=False, allow_whitespace_only_pieces=True, minloglevel=2)
     return prefix + ".model"
 
 
@@ -502,7 +551,8 @@ def small_tekken(folder):
     with open(os.path.join(DATA, "tekken_240911.json"), encoding="utf-8") as f:
         pattern = json.load(f)["config"]["pattern"]
     words = [bytes([b]) for b in range(256)]
-    texts = [[bytes([b]) for b in (" " + w).encode("utf-8", "ignore")] for w in WORDS + ["name", "arguments", "content"] * 3]
+    texts = [[bytes([b]) for b in (" " + word).encode()]
+             for word in WORDS + ["name", "arguments", "content"] * 3]
     while len(words) < 320:
         pairs = collections.Counter(p for t in texts for p in zip(t, t[1:]))
         a, b = min(pairs, key=lambda p: (-pairs[p], p))
@@ -511,48 +561,65 @@ def small_tekken(folder):
             for i in range(len(t) - 2, -1, -1):
                 if t[i:i + 2] == [a, b]:
                     t[i:i + 2] = [a + b]
-    data = {"config": {"pattern": pattern, "num_vocab_tokens": len(words), "default_vocab_size": len(words) + 40,
-                       "default_num_special_tokens": 40, "version": "v13"},
-            "vocab": [{"rank": i, "token_bytes": base64.b64encode(w).decode(), "token_str": None} for i, w in enumerate(words)],
-            "special_tokens": [{"rank": i, "token_str": s, "is_control": True} for i, s in enumerate(SPECIAL)]}
+    special = special_tokens()
+    data = {"config": {"pattern": pattern, "num_vocab_tokens": len(words),
+                       "default_vocab_size": len(words) + len(special),
+                       "default_num_special_tokens": len(special), "version": "v13"},
+            "vocab": [{"rank": i, "token_bytes": base64.b64encode(w).decode(), "token_str": None}
+                      for i, w in enumerate(words)],
+            "special_tokens": special}
     path = os.path.join(folder, "tekken.json")
     with open(path, "w", encoding="utf-8") as f:
         json.dump(data, f)
     return path
 
 
+def golden_lines(tokenizer, version, seed):
+    """All pointed conversations, and others that are accepted and short."""
+    r = random.Random(seed)
+    fixed = pointed()
+    kept = [(line, expected(tokenizer, line)) for line in fixed]
+    accepted = sum(want is not None for _, want in kept)
+    while accepted < 32:
+        line = request(r, int(version[1:]))
+        want = expected(tokenizer, line)
+        if want and len(line) < 400:
+            kept.append((line, want))
+            accepted += 1
+    return kept
+
+
 def golden(program, target, seed):
+    different = 0
     os.makedirs(target, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         spm, tekken = small_sentencepiece(folder), small_tekken(folder)
         shutil.copy(spm, os.path.join(target, "small.model"))
         shutil.copy(tekken, os.path.join(target, "tekken.json"))
-        for kind, version in (("spm", "v1"), ("spm", "v2"), ("spm", "v3"), ("spm", "v7"), ("tekken", "v3"),
-                              ("tekken", "v7"), ("tekken", "v11"), ("tekken", "v13")):
-            path = tekken_of(version, tekken, folder) if kind == "tekken" else shutil.copy(spm, spm + "." + version)
-            tokenizer, r = MistralTokenizer.from_file(path), random.Random(f"{seed} {kind} {version}")
-            lines, kept = [], []
-            for line in pointed() + [request(r, int(version[1:])) for _ in range(400)]:
-                want = expected(tokenizer, line)
-                accepted = sum("ids" in k for k in kept)
-                if len(lines) < len(pointed()) or (accepted < 32 and want and len(line) < 400):
-                    lines.append(line)
-                    kept.append(want or {"error": True})
+        for kind, version in [("spm", v) for v in ("v1", "v2", "v3", "v7")] + [
+                ("tekken", v) for v in ("v3", "v7", "v11", "v13")]:
+            path = (shutil.copy(spm, f"{spm}.{version}") if kind == "spm"
+                    else tekken_of(version, tekken, folder))
+            tokenizer = MistralTokenizer.from_file(path)
+            kept = golden_lines(tokenizer, version, f"{seed} {kind} {version}")
             with open(os.path.join(target, f"{kind}-{version}.jsonl"), "w", encoding="utf-8") as f:
-                for line, want in zip(lines, kept):
-                    f.write(json.dumps({"request": line, **want}, ensure_ascii=False, separators=(",", ":")) + "\n")
-            mine = answers(program, path, lines, "--version", version)
-            print(kind, version, sum((("error" in a) != ("error" in b)) or ("ids" in b and a != b) for a, b in zip(mine, kept)),
-                  "differences")
-    return 0
+                for line, want in kept:
+                    record = {"request": line, **(want or {"error": True})}
+                    f.write(json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
+            mine = answers(program, path, [line for line, _ in kept], "--version", version)
+            wrong = sum(a != want for a, (_, want) in zip(mine, kept))
+            different += wrong
+            print(f"{kind} {version}: {len(kept)} golden conversations, {wrong} differences")
+    return 1 if different else 0
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program")
     parser.add_argument("-n", type=int, default=600, help="conversations per tokenizer")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--golden", metavar="FOLDER")
+    parser.add_argument("--golden", metavar="FOLDER", help="write golden conversations")
     args = parser.parse_args()
     if args.golden:
         return golden(args.program, args.golden, args.seed)

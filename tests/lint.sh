@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-most_columns=120 most_lines=300 most_in_function=60
+most_columns=100 most_lines=300 most_in_function=60
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -143,7 +143,7 @@ END { end_file() }' "${sources[@]}" >> "$found"
 
 # ---- (c) equations ------------------------------------------------------------------------------------------------
 # A comment that opens with a tag defines it, unless it goes on with "of", "for" or another tag: "(A2) of one head" refers.
-# docs/MODEL.md defines a tag with a line that starts "**(A2)**" and names the file.
+# docs/MODEL.md (equations) and docs/NUMERICS.md (bounds) define a tag with a line that starts "**(A2)**" and names the file.
 awk '
 function say(file, line, message) { print file ":" line ": " message }
 function define(tag) {
@@ -159,7 +159,7 @@ function again(file, line, home, tag) {
     say(file, line, "(" tag ") is defined in " home " too; refer with \"(" tag ") of ...\" or \"(" tag ") for ...\"")
 }
 function use(tag) { if (!(tag in first)) first[tag] = FILENAME ":" FNR }
-FILENAME ~ /MODEL\.md$/ {
+FILENAME ~ /\.md$/ {
     if ($0 ~ /^\*\*\([A-Z][0-9]+\)\*\*/) {
         tag = $0
         sub(/^\*\*\(/, "", tag)
@@ -207,12 +207,12 @@ END {
     }
     for (tag in model) if (!(tag in where)) say("docs/MODEL.md", model[tag], "(" tag ") is defined in no .c file")
     for (tag in first) if (!(tag in where)) print first[tag] ": (" tag ") is used but defined in no .c file"
-}' $(for f in docs/MODEL.md; do if [ -f "$f" ]; then echo "$f"; fi; done; grep -E '^(ref|weights|golden|cli)/' "$work/c") >> "$found"
+}' $(for f in docs/MODEL.md docs/NUMERICS.md; do if [ -f "$f" ]; then echo "$f"; fi; done; grep -E '^(ref|weights|golden|cli)/' "$work/c") >> "$found"
 [ -f docs/MODEL.md ] || echo "docs/MODEL.md:1: is missing" >> "$found"
 
 # Every name of the two tables is explained in docs/MODEL.md.
 awk '
-FILENAME ~ /MODEL\.md$/ { text = text $0 "\n"; next }
+FILENAME ~ /\.md$/ { text = text $0 "\n"; next }
 /^(MODEL|LAYER|DENSE|MOE|EXPERT|TENSOR) *\(/ {
     parts = split($0, piece, "\"")
     last = FILENAME ~ /tensors/ ? 2 : 4
@@ -282,10 +282,7 @@ fi
 # is at least 1; ids are compared with each other, not with a limit; a callee does not keep the address of `size`; a
 # character's trail bytes are read up to `bytes` only.
 if command -v cppcheck > /dev/null; then
-    folders=()
-    for d in ref weights tokenizer golden cli; do
-        if compgen -G "$d/*.c" > /dev/null; then folders+=("$d"); fi
-    done
+    mapfile -t sources < <(git ls-files -- 'ref/*.c' 'weights/*.c' 'tokenizer/*.c' 'golden/*.c' 'cli/*.c')
     for bits in 32 64; do
         cppcheck --std=c99 --enable=warning,portability --error-exitcode=1 --inline-suppr -q -I. -DMR_BITS=$bits \
             -DFLT_EVAL_METHOD=0 -DMR_BLAS "-Djson_object_foreach(o,k,v)=while (next(o,&k,&v))" \
@@ -293,7 +290,7 @@ if command -v cppcheck > /dev/null; then
             --suppress=memleak:ref/base.c --suppress=invalidFunctionArg:ref/loss_cross_entropy.c \
             --suppress=arrayIndexThenCheck:ref/sample.c --suppress=returnDanglingLifetime:tokenizer/tokenizer.c \
             --suppress=uninitvar:tokenizer/utf8.h \
-            --template='{file}:{line}: cppcheck {id}: {message}' -j "$(nproc)" "${folders[@]}" 2>> "$found" > /dev/null || true
+            --template='{file}:{line}: cppcheck {id}: {message}' -j "$(nproc)" "${sources[@]}" 2>> "$found" > /dev/null || true
     done
 else
     echo "cppcheck: skipped (not installed)"

@@ -5,37 +5,40 @@
 #include <jansson.h>
 #include <stdio.h>
 
-/* Parameters and FLOPs as published; they follow from the papers' tables and were cross-checked with parameter counts that
- * other programs print (Nemo 12,247,782,400). cache: elements of the cache at `context` tokens, windows included. */
+/* Parameters and FLOPs as published; they follow from the papers' tables and were cross-checked
+ * with parameter counts that
+ * other programs print (Nemo 12,247,782,400). cache: elements of the cache at `context` tokens,
+ * windows included. */
 static const struct {
     const char *config;
     json_int_t  total, active, attention, ffn, flops, per_key, cache_bytes, context, cache;
 } models[] = {
-    {"mistral-7b-v0.1.json", 7241732096, 7241732096, 41943040, 176160768, 14220787712, 524288, 131072, 32768,
-     4096LL * 65536},
-    {"mistral-7b-v0.2.json", 7241732096, 7241732096, 41943040, 176160768, 14220787712, 524288, 131072, 32768,
-     32768LL * 65536},
-    {"mistral-7b-v0.3.json", 7248023552, 7248023552, 41943040, 176160768, 14227079168, 524288, 131072, 131072,
-     131072LL * 65536},
-    {"mathstral-7b-v0.1.json", 7248023552, 7248023552, 41943040, 176160768, 14227079168, 524288, 131072, 32768,
-     4096LL * 65536},
-    {"mathstral-native", 7248023552, 7248023552, 41943040, 176160768, 14227079168, 524288, 131072, 32768, 32768LL * 65536},
-    {"mixtral-8x7b-v0.1.json", 46702792704, 12879925248, 41943040, 176160768, 25497174016, 524288, 131072, 32768,
-     32768LL * 65536},
-    {"mixtral-8x22b-v0.1.json", 140620634112, 39152031744, 88080384, 301989888, 77909458944, 1376256, 229376, 32768,
-     32768LL * 114688},
-    {"mixtral-8x22b-v0.3.json", 140630071296, 39161468928, 88080384, 301989888, 77918896128, 1376256, 229376, 65536,
-     65536LL * 114688},
-    {"mistral-nemo-2407.json", 12247782400, 12247782400, 52428800, 220200960, 23152558080, 655360, 163840, 131072,
-     131072LL * 81920},
-    {"mistral-large-2407.json", 122610069504, 122610069504, 327155712, 1056964608, 244410482688, 4325376, 360448, 131072,
-     131072LL * 180224},
+    {"mistral-7b-v0.1.json", 7241732096, 7241732096, 41943040, 176160768, 14220787712, 524288,
+     131072, 32768, 4096LL * 65536},
+    {"mistral-7b-v0.2.json", 7241732096, 7241732096, 41943040, 176160768, 14220787712, 524288,
+     131072, 32768, 32768LL * 65536},
+    {"mistral-7b-v0.3.json", 7248023552, 7248023552, 41943040, 176160768, 14227079168, 524288,
+     131072, 131072, 131072LL * 65536},
+    {"mathstral-7b-v0.1.json", 7248023552, 7248023552, 41943040, 176160768, 14227079168, 524288,
+     131072, 32768, 4096LL * 65536},
+    {"mathstral-native", 7248023552, 7248023552, 41943040, 176160768, 14227079168, 524288, 131072,
+     32768, 32768LL * 65536},
+    {"mixtral-8x7b-v0.1.json", 46702792704, 12879925248, 41943040, 176160768, 25497174016, 524288,
+     131072, 32768, 32768LL * 65536},
+    {"mixtral-8x22b-v0.1.json", 140620634112, 39152031744, 88080384, 301989888, 77909458944,
+     1376256, 229376, 32768, 32768LL * 114688},
+    {"mixtral-8x22b-v0.3.json", 140630071296, 39161468928, 88080384, 301989888, 77918896128,
+     1376256, 229376, 65536, 65536LL * 114688},
+    {"mistral-nemo-2407.json", 12247782400, 12247782400, 52428800, 220200960, 23152558080, 655360,
+     163840, 131072, 131072LL * 81920},
+    {"mistral-large-2407.json", 122610069504, 122610069504, 327155712, 1056964608, 244410482688,
+     4325376, 360448, 131072, 131072LL * 180224},
 };
 
 static json_t *info(const char *config, json_int_t context) {
     char command[512];
-    snprintf(command, sizeof command, "./mistral-ref info tests/configs/%s --context %lld --json", config,
-             (long long)context);
+    snprintf(command, sizeof command, "./mistral-ref info tests/configs/%s --context %lld --json",
+             config, (long long)context);
     FILE *in = popen(command, "r");
     json_error_t reason;
     json_t *result = json_loadf(in, 0, &reason);
@@ -46,7 +49,8 @@ static json_t *info(const char *config, json_int_t context) {
 
 static void check(const json_t *result, const char *config, const char *key, json_int_t want) {
     const json_int_t got = json_integer_value(json_object_get(result, key));
-    if (got != want) fail_msg("%s: %s is %lld, want %lld", config, key, (long long)got, (long long)want);
+    if (got != want)
+        fail_msg("%s: %s is %lld, want %lld", config, key, (long long)got, (long long)want);
 }
 
 static void test_published_figures(void **state) {

@@ -1,7 +1,8 @@
-/* The verifier on real ports: Hugging Face's own runs never fail, seeded faults are found and explained. */
+/* The verifier on real ports: Hugging Face's own runs never fail, seeded faults are found and
+ * explained. */
 #include "tests/scratch.h"
 
-#include "golden/cause.h"
+#include "golden/replay_cause.h"
 #include "weights/checkpoint.h"
 
 #define CASES "golden/cases/"
@@ -15,14 +16,16 @@ typedef struct {
     mr_verification found;
 } verified;
 
-static mr_status open_and_verify(const char *folder, const char *trace, const char *store, verified *v) {
+static mr_status open_and_verify(const char *folder, const char *trace, const char *store,
+                                 verified *v) {
     mr_err err = {0};
     memset(v, 0, sizeof *v);
     assert_true(mr_arithmetic_of(store, "f32", &v->arithmetic));
     if (mr_checkpoint_open(folder, &v->model, &err) || mr_trace_open(trace, &v->port, &err) ||
         mr_meta_read(trace, mr_trace_meta(v->port), &v->meta, &err)) fail_msg("%s", err.text);
     v->model.model.config.rope_layout = v->meta.rope_layout;
-    const mr_status status = mr_verify(&v->model.model, &v->meta, v->port, &v->arithmetic, NULL, &v->found, &err);
+    const mr_status status = mr_verify(&v->model.model, &v->meta, v->port, &v->arithmetic, NULL,
+                                       &v->found, &err);
     if (err.code != MR_OK) fail_msg("%s", err.text);
     return status;
 }
@@ -47,12 +50,15 @@ static void test_no_false_alarm(void **state) {
         DIR *one = opendir(folder);
         assert_non_null(one);
         for (struct dirent *e; (e = readdir(one)) != NULL; ) {
-            const char *store = strstr(e->d_name, ".bf16.") ? "bf16" : strstr(e->d_name, ".f32.") ? "f32" : NULL;
+            const char *store = strstr(e->d_name, ".bf16.")  ? "bf16"
+                                : strstr(e->d_name, ".f32.") ? "f32"
+                                                             : NULL;
             verified v;
             if (store == NULL) continue;
             snprintf(path, sizeof path, "%s/%.200s", folder, e->d_name);
             if (open_and_verify(folder, path, store, &v) != MR_OK)
-                fail_msg("%s: %s", path, v.found.first >= 0 ? v.found.list[v.found.first].name : "?");
+                fail_msg("%s: %s", path,
+                         v.found.first >= 0 ? v.found.list[v.found.first].name : "?");
             close_verified(&v);
             traces++;
         }
@@ -63,33 +69,41 @@ static void test_no_false_alarm(void **state) {
 }
 
 /* A port is our own run with a changed option; the verifier must name tensor and cause. */
-static void check_fault(const char *options, const char *store, const char *tensor, const char *cause) {
+static void check_fault(const char *options, const char *store, const char *tensor,
+                        const char *cause) {
     char command[1024];
     mr_err err = {0};
     mr_causes causes;
     verified v;
-    snprintf(command, sizeof command, "./mistral-ref trace " MODEL " --tokens 1,5,3,7,9,2,4,8,6,1,2,3,4 "
-             "--precision %s %s -o %s", store, options, scratch("port.npz"));
+    snprintf(command, sizeof command,
+             "./mistral-ref trace " MODEL " --tokens 1,5,3,7,9,2,4,8,6,1,2,3,4 "
+             "--precision %s %s -o %s",
+             store, options, scratch("port.npz"));
     assert_int_equal(system(command), 0);
     assert_int_equal(open_and_verify(MODEL, scratch("port.npz"), store, &v), MR_DISAGREE);
     assert_string_equal(v.found.list[v.found.first].name, tensor);
-    assert_int_equal(mr_find_causes(&v.model.model, &v.meta, v.port, &v.arithmetic, &v.found, &causes, &err), MR_OK);
+    assert_int_equal(
+        mr_find_causes(&v.model.model, &v.meta, v.port, &v.arithmetic, &v.found, &causes, &err),
+        MR_OK);
     if (causes.count != (cause != NULL))
-        fail_msg("%s: %td causes, %s (%g), %s (%g)", options, causes.count, causes.proved[0].name, causes.fit[0],
-                 causes.proved[1].name, causes.fit[1]);
-    if (cause != NULL && strstr(causes.proved[0].name, cause) == NULL) fail_msg("%s: %s", options, causes.proved[0].name);
+        fail_msg("%s: %td causes, %s (%g), %s (%g)", options, causes.count, causes.proved[0].name,
+                 causes.fit[0], causes.proved[1].name, causes.fit[1]);
+    if (cause != NULL && strstr(causes.proved[0].name, cause) == NULL)
+        fail_msg("%s: %s", options, causes.proved[0].name);
     close_verified(&v);
 }
 
 static void test_faults_and_causes(void **state) {
     (void)state;
     check_fault("--window 6", "f32", "layers.0.probs", "sliding window of 6 keys instead of 5");
-    check_fault("--window 6 --only '*[!bs]'", "bf16", "layers.0.attention", "sliding window of 6 keys instead of 5");
+    check_fault("--window 6 --only '*[!bs]'", "bf16", "layers.0.attention",
+                "sliding window of 6 keys instead of 5");
     check_fault("--window 4", "bf16", "layers.0.scores", "sliding window of 4 keys instead of 5");
     check_fault("--window none", "bf16", "layers.0.probs", "no sliding window instead of 5");
     check_fault("--rope-theta 1e6", "f32", "layers.0.q_rope", "rope_theta 1e+06 instead of 10000");
     check_fault("--rope-theta 1e6", "bf16", "layers.0.q_rope", "rope_theta 1e+06 instead of 10000");
-    check_fault("--norm-eps 1e-6", "f32", "layers.0.attention_norm", "norm epsilon 1e-06 instead of 1e-05");
+    check_fault("--norm-eps 1e-6", "f32", "layers.0.attention_norm",
+                "norm epsilon 1e-06 instead of 1e-05");
     check_fault("--rope-theta 12345", "f32", "layers.0.q_rope", NULL);
 }
 
@@ -104,7 +118,8 @@ static void test_nothing_in_common(void **state) {
     (void)state;
     verified v;
     char command[512];
-    snprintf(command, sizeof command, "./mistral-ref trace " MODEL " --tokens 1,2 --only mask -o %s", scratch("m.npz"));
+    snprintf(command, sizeof command,
+             "./mistral-ref trace " MODEL " --tokens 1,2 --only mask -o %s", scratch("m.npz"));
     assert_int_equal(system(command), 0);
     assert_int_equal(open_and_verify(MODEL, scratch("m.npz"), "f32", &v), MR_MISSING);
     close_verified(&v);

@@ -70,8 +70,7 @@ static void close_window(window *w) {
 }
 
 static float score(const port_model *m, const window *w, const float *q, idx k, idx g) {
-    const float s = port_score(m, q, w->k + (k * m->G + g) * m->D);
-    return bug(F08) ? s + 3 : s;
+    return port_score(m, q, w->k + (k * m->G + g) * m->D);
 }
 
 /* Keys [from, to). */
@@ -83,7 +82,7 @@ static void stretch(port_online *o, const port_model *m, const window *w, const 
         float s[PORT_TILE];
         const float *v[PORT_TILE];
         for (idx j = 0; j < n; j++) {
-            s[j] = score(m, w, q, at + j, g);
+            s[j] = score(m, w, q, at + j, g) + (bug(F08) ? 3 : 0);
             v[j] = w->v + ((at + j) * m->G + g) * m->D;
         }
         port_online_tile(o, s, v, n, m->D);
@@ -104,8 +103,8 @@ static void attend_row(port_engine *e, const window *w, idx layer, float *out, c
         port_record_no_scores(e->record, layer, h, record);
         for (idx k = 0; k < w->count; k++) {
             const float s = score(m, w, q, k, g);
-            port_record_score(e->record, layer, h, record, w->column[k], bug(F08) ? s - 3 : s,
-                              port_probability(&a, s));
+            port_record_score(e->record, layer, h, record, w->column[k], s,
+                              port_probability(&a, bug(F08) ? s + 3 : s));
         }
     }
     free(a.acc);

@@ -112,8 +112,7 @@ static void gather(keys *c, port_engine *e, const port_call *call, const port_sp
 
 static float score(const port_model *m, const keys *c, const float *q, idx at, idx k, idx g) {
     if (!visible(c, at, k)) return -INFINITY;
-    const float s = port_score(m, q, c->k + k * m->G * m->D + g * m->D);
-    return bug(F08) ? s + 3 : s;
+    return port_score(m, q, c->k + k * m->G * m->D + g * m->D);
 }
 
 /* Every key once more, now that maximum and sum are known. */
@@ -124,8 +123,8 @@ static void debug_pass(port_engine *e, const keys *c, const port_online *o, cons
     for (idx k = 0; k < c->count; k++)
         if (visible(c, at, k)) {
             const float s = score(&e->model, c, q, at, k, port_kv_head(&e->model, head));
-            port_record_score(e->record, layer, head, out, c->column[k], bug(F08) ? s - 3 : s,
-                              port_probability(o, s));
+            port_record_score(e->record, layer, head, out, c->column[k], s,
+                              port_probability(o, bug(F08) ? s + 3 : s));
         }
 }
 
@@ -140,7 +139,7 @@ static void attend(port_engine *e, const keys *c, port_online *o, float *out, co
     for (idx k = 0; k < c->count; k += PORT_TILE) {
         const idx n = c->count - k < PORT_TILE ? c->count - k : PORT_TILE;
         for (idx j = 0; j < n; j++) {
-            s[j] = score(m, c, q, at, k + j, g);
+            s[j] = score(m, c, q, at, k + j, g) + (bug(F08) ? 3 : 0);
             v[j] = c->v + (k + j) * width + g * m->D;
         }
         port_online_tile(o, s, v, n, m->D);

@@ -81,9 +81,11 @@ void port_route(port_engine *engine, const port_call *call, idx layer, int32_t *
     float *z = port_floats(rows * m->E), *seen = port_floats(rows * m->E),
           *in = port_floats(rows * m->d);
     memcpy(in, x, (size_t)(rows * m->d) * sizeof *x);
-    if (bug(E14))
+    if (bug(E14)) {                      /* in bf16 anything less would be rounded away */
+        const float noise = port_store == PORT_BF16 ? 0x1p-7f : 1e-3f;
         for (idx i = 0; i < rows * m->d; i++)
-            in[i] = port_st(in[i] * (1 + copysignf(1e-3f, port_junk(i))));
+            in[i] = port_st(in[i] * (1 + copysignf(noise, port_junk(i))));
+    }
     for (idx r = 0; call->decoding && r < rows; r++)
         port_gemv(z + r * m->E, in + r * m->d, m->layer[layer].router, m->E, m->d);
     if (!call->decoding) port_matmul(z, in, m->layer[layer].router, rows, m->E, m->d);

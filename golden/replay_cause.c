@@ -1,5 +1,5 @@
 /* Hypotheses as changes of the reference, tried one by one. */
-#include "golden/cause.h"
+#include "golden/replay_cause.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -29,7 +29,8 @@ static void add_window(hypotheses *h, const mr_config *c, idx window, mr_window_
     f->config.windows[0] = window;
     f->config.window_rule = rule;
     char is[40], was[40];
-    snprintf(is, sizeof is, window > 0 ? "a sliding window of %td keys" : "no sliding window", window);
+    snprintf(is, sizeof is, window > 0 ? "a sliding window of %td keys" : "no sliding window",
+             window);
     snprintf(was, sizeof was, now > 0 ? "%td" : "none", now);
     snprintf(f->name, sizeof f->name, "%s instead of %s", is, was);
 }
@@ -82,7 +83,8 @@ static void add_norm(hypotheses *h, const mr_config *c) {
         if (epsilons[i] == c->norm_eps) continue;
         mr_fault *f = add(h, c, 'n');
         f->config.norm_eps = epsilons[i];
-        snprintf(f->name, sizeof f->name, "norm epsilon %g instead of %g", epsilons[i], c->norm_eps);
+        snprintf(f->name, sizeof f->name, "norm epsilon %g instead of %g", epsilons[i],
+                 c->norm_eps);
     }
 }
 

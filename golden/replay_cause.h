@@ -1,8 +1,8 @@
 /* Causes: which single fault of the reference makes it do what the port does. */
-#ifndef MR_GOLDEN_CAUSE_H
-#define MR_GOLDEN_CAUSE_H
+#ifndef MR_GOLDEN_REPLAY_CAUSE_H
+#define MR_GOLDEN_REPLAY_CAUSE_H
 
-#include "golden/verify.h"
+#include "golden/replay_verify.h"
 
 #define MR_MAX_CAUSES 8
 

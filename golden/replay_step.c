@@ -1,5 +1,5 @@
 /* One step of a verification: the port's tensor against its expected value and bound. */
-#include "golden/verify_state.h"
+#include "golden/replay_state.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -30,7 +30,7 @@ static bool same_shape(const mr_tensor *t, int rank, const idx *dim) {
     return same;
 }
 
-void mr_end(mr_walk *w, mr_finding *f) {
+void mr_replay_end(mr_walk *w, mr_finding *f) {
     mr_verification *o = w->out;
     f->introduced = f->expected == 0 && f->introduced == 0 ? 0 : f->introduced;
     if (f->verdict != MR_EXPLAINED && f->beyond > 0) f->verdict = MR_FAULT;
@@ -43,7 +43,7 @@ void mr_end(mr_walk *w, mr_finding *f) {
     if (f->verdict == MR_FAULT && o->first < 0) o->first = o->count - 1;
 }
 
-bool mr_begin(mr_walk *w, idx layer, const char *name, int rank, const idx *dim, mr_finding *f) {
+bool mr_replay_begin(mr_walk *w, idx layer, const char *name, int rank, const idx *dim, mr_finding *f) {
     memset(f, 0, sizeof *f);
     f->worst = -1;
     if (layer < 0) snprintf(f->name, sizeof f->name, "%s", name);
@@ -58,7 +58,7 @@ bool mr_begin(mr_walk *w, idx layer, const char *name, int rank, const idx *dim,
         snprintf(f->note, sizeof f->note, "shape %s, expected %s", got, want);
         f->beyond = f->elements = mr_count(t->rank, t->dim);
         f->ratio = f->likely = (double)INFINITY;
-        mr_end(w, f);
+        mr_replay_end(w, f);
         return false;
     }
     return mr_trace_read(w->port, at, w->recorded, w->err) == MR_OK;
@@ -71,11 +71,12 @@ static double ratio_of(double expected, double found, double bound) {
     return isnan(ratio) ? (double)INFINITY : ratio;
 }
 
-void mr_piece(const mr_walk *w, mr_finding *f, mr_bounded x, idx offset, idx n) {
+void mr_replay_piece(const mr_walk *w, mr_finding *f, mr_bounded x, idx offset, idx n) {
     double error = 0, norm = 0;
     for (idx i = 0; i < n; i++) {
         const double found = w->recorded[offset + i];
-        const double ratio = ratio_of(x.v[i], found, x.e[i]), likely = ratio_of(x.v[i], found, x.s[i]);
+        const double ratio = ratio_of(x.v[i], found, x.e[i]),
+                     likely = ratio_of(x.v[i], found, x.s[i]);
         f->beyond += ratio > 1;
         if (likely > f->likely) f->likely = likely;
         if (f->worst < 0 || ratio > f->ratio) {
@@ -104,11 +105,11 @@ static bool constant(mr_bounded x, idx n) {
     return n > 1;
 }
 
-void mr_step(mr_walk *w, idx layer, const char *name, mr_bounded x, int rank, const idx *dim) {
+void mr_replay_step(mr_walk *w, idx layer, const char *name, mr_bounded x, int rank, const idx *dim) {
     mr_finding f;
     const idx n = mr_count(rank, dim);
-    if (!mr_begin(w, layer, name, rank, dim, &f)) return;
+    if (!mr_replay_begin(w, layer, name, rank, dim, &f)) return;
     if (constant(x, n)) f.verdict = MR_TELLS_NOTHING;
-    mr_piece(w, &f, x, 0, n);
-    mr_end(w, &f);
+    mr_replay_piece(w, &f, x, 0, n);
+    mr_replay_end(w, &f);
 }

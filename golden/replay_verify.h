@@ -1,9 +1,9 @@
 /* Verification of a port: every operation re-run in double on the port's own inputs, its result
- * compared with the port's within the bound of golden/bound.h. Guide: docs/VERIFY.md. */
-#ifndef MR_GOLDEN_VERIFY_H
-#define MR_GOLDEN_VERIFY_H
+ * compared with the port's within the bound of golden/replay_bound.h. Guide: docs/VERIFY.md. */
+#ifndef MR_GOLDEN_REPLAY_VERIFY_H
+#define MR_GOLDEN_REPLAY_VERIFY_H
 
-#include "golden/bound.h"
+#include "golden/replay_bound.h"
 #include "golden/replay_meta.h"
 #include "golden/trace.h"
 
@@ -51,7 +51,8 @@ typedef struct {
 
 /* Verifies the trace against the model. Tensors that the port did not record are bridged: their
  * bound grows until the next recorded one. `fault` NULL: the model as it is.
- * MR_OK when everything agrees, MR_DISAGREE, MR_MISSING (no tensor in common), MR_PROVES_NOTHING. */
+ * MR_OK when everything agrees, MR_DISAGREE, MR_MISSING (no tensor in common), MR_PROVES_NOTHING.
+ * */
 mr_status mr_verify(const mr_model *model, const mr_meta *meta, mr_trace *port,
                     const mr_arithmetic *arithmetic, const mr_fault *fault, mr_verification *out,
                     mr_err *err);

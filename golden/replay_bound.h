@@ -3,8 +3,8 @@
  * Each function takes operands with the error they already carry and gives the result in double,
  * with a bound on the error of any program that computes it in the given arithmetic, whatever the
  * order of its sums. Derivations: docs/NUMERICS.md, (V1)-(V8). */
-#ifndef MR_GOLDEN_BOUND_H
-#define MR_GOLDEN_BOUND_H
+#ifndef MR_GOLDEN_REPLAY_BOUND_H
+#define MR_GOLDEN_REPLAY_BOUND_H
 
 #include "ref/mr.h"
 
@@ -55,8 +55,8 @@ void mr_bound_softmax(mr_bounded probs, mr_bounded scores, idx n, const mr_arith
 void mr_bound_weighted_sum(mr_bounded o, mr_bounded probs, mr_bounded v, idx from, idx to, idx D,
                            idx width, const mr_arithmetic *a);
 
-/* (V8) y = a + b, and act = silu(gate) * up, of n numbers */
-void mr_bound_add(mr_bounded y, mr_bounded a, mr_bounded b, idx n, const mr_arithmetic *arithmetic);
+/* (V8) y = x + z, and y = silu(gate) * up, of n numbers */
+void mr_bound_add(mr_bounded y, mr_bounded x, mr_bounded z, idx n, const mr_arithmetic *a);
 void mr_bound_swiglu(mr_bounded y, mr_bounded gate, mr_bounded up, idx n, const mr_arithmetic *a);
 
 /* (V9) y = sum over the K chosen of w_k out_k : [d]; out[k] points at rows of d numbers */

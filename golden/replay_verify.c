@@ -1,9 +1,9 @@
 /* The walk of a verification: the whole model in double beside the port's trace. */
-#include "golden/verify.h"
+#include "golden/replay_verify.h"
 
 #include <string.h>
 
-#include "golden/verify_state.h"
+#include "golden/replay_state.h"
 
 static mr_bounded take(double **pool, idx n) {
     const mr_bounded x = {*pool, *pool + n, *pool + 2 * n};
@@ -62,23 +62,25 @@ static void walk(mr_walk *w) {
     const mr_config *c = w->c;
     const idx T = w->T, row[] = {T, c->dim}, logits[] = {T, c->vocab_size};
     mr_bound_embedding(w->x, w->meta->tokens, &m->tok_embeddings, T, w->a);
-    mr_step(w, -1, "tok_embeddings", w->x, 2, row);
+    mr_replay_step(w, -1, "tok_embeddings", w->x, 2, row);
     for (idx l = 0; l < c->n_layers && w->err->code == MR_OK; l++) {
         mr_walk_attention(w, l);
         mr_walk_ffn(w, l);
     }
     mr_bound_rmsnorm(w->normed, w->x, &m->norm, T, c->norm_eps, w->a);
-    mr_step(w, -1, "norm", w->normed, 2, row);
-    mr_bound_linear(w->head, w->normed, w->fault->embedding_head ? &m->tok_embeddings : &m->output, T,
-                    w->a, w->room);
-    mr_step(w, -1, "logits", w->head, 2, logits);
+    mr_replay_step(w, -1, "norm", w->normed, 2, row);
+    mr_bound_linear(w->head, w->normed, w->fault->embedding_head ? &m->tok_embeddings : &m->output,
+                    T, w->a, w->room);
+    mr_replay_step(w, -1, "logits", w->head, 2, logits);
 }
 
 static mr_status check_tokens(const mr_walk *w, mr_err *err) {
     for (idx t = 0; t < w->T; t++)
         if (w->meta->tokens[t] < 0 || w->meta->tokens[t] >= w->c->vocab_size)
-            return mr_fail(err, MR_BAD, "the port's token %td has id %ld, outside the vocabulary of "
-                           "%td; is this its model?", t, (long)w->meta->tokens[t], w->c->vocab_size);
+            return mr_fail(err, MR_BAD,
+                           "the port's token %td has id %ld, outside the vocabulary of "
+                           "%td; is this its model?",
+                           t, (long)w->meta->tokens[t], w->c->vocab_size);
     if (w->c->n_experts_per_tok > 64 || w->c->n_experts > 1024)
         return mr_fail(err, MR_BAD, "at most 1024 experts, 64 per token, can be verified");
     return MR_OK;

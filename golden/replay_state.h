@@ -1,8 +1,8 @@
-/* What a verification holds while it walks through the model. Private to golden/verify*.c. */
-#ifndef MR_GOLDEN_VERIFY_STATE_H
-#define MR_GOLDEN_VERIFY_STATE_H
+/* What a verification holds while it walks through the model. Private to golden/replay*.c. */
+#ifndef MR_GOLDEN_REPLAY_STATE_H
+#define MR_GOLDEN_REPLAY_STATE_H
 
-#include "golden/verify.h"
+#include "golden/replay_verify.h"
 #include "ref/dispatch.h"
 
 typedef struct {
@@ -27,14 +27,14 @@ typedef struct {
 
 /* The port's tensor of that name, if recorded with these sizes, is compared with x and then takes
  * its place: values of the port, no inherited error. layer < 0: no prefix. */
-void mr_step(mr_walk *w, idx layer, const char *name, mr_bounded x, int rank, const idx *dim);
+void mr_replay_step(mr_walk *w, idx layer, const char *name, mr_bounded x, int rank, const idx *dim);
 
 /* For tensors that come in pieces: begin, add pieces (offset in elements), end. */
-bool mr_begin(mr_walk *w, idx layer, const char *name, int rank, const idx *dim, mr_finding *f);
-void mr_piece(const mr_walk *w, mr_finding *f, mr_bounded x, idx offset, idx n);
-void mr_end(mr_walk *w, mr_finding *f);
+bool mr_replay_begin(mr_walk *w, idx layer, const char *name, int rank, const idx *dim, mr_finding *f);
+void mr_replay_piece(const mr_walk *w, mr_finding *f, mr_bounded x, idx offset, idx n);
+void mr_replay_end(mr_walk *w, mr_finding *f);
 
-void mr_walk_attention(mr_walk *w, idx layer);   /* verify_attention.c */
-void mr_walk_ffn(mr_walk *w, idx layer);         /* verify_ffn.c */
+void mr_walk_attention(mr_walk *w, idx layer);   /* replay_attention.c */
+void mr_walk_ffn(mr_walk *w, idx layer);         /* replay_ffn.c */
 
 #endif

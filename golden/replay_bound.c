@@ -1,5 +1,6 @@
-/* Error bounds of the model's operations, for any order of summation and any rounding in between. */
-#include "golden/bound.h"
+/* Error bounds of the model's operations, for any order of summation and any rounding in
+ * between. */
+#include "golden/replay_bound.h"
 
 #include <math.h>
 #include <string.h>
@@ -21,7 +22,7 @@ bool mr_arithmetic_of(const char *store, const char *sum, mr_arithmetic *out) {
     };
     int found = 0;
     for (int i = 0; i < 4; i++) {
-        if (strcmp(store, types[i].name) == 0 && i < 3) {
+        if (i < 3 && strcmp(store, types[i].name) == 0) {
             out->store = types[i].unit;
             out->tiny = types[i].tiny;
             out->storage = types[i].storage;
@@ -89,7 +90,8 @@ void mr_bound_rmsnorm(mr_bounded y, mr_bounded x, const mr_matrix *g, idx T, dou
     }
 }
 
-/* (V3) |dy_o| <= sum_i |W_oi| ( e_i + (gamma_n + 2 operand) (|x_i| + e_i) ), n = cols, then one store */
+/* (V3) |dy_o| <= sum_i |W_oi| ( e_i + (gamma_n + 2 operand) (|x_i| + e_i) ), n = cols, then one
+ * store */
 void mr_bound_linear(mr_bounded y, mr_bounded x, const mr_matrix *W, idx T, const mr_arithmetic *a,
                      double *room) {
     const idx n = W->cols;
@@ -98,7 +100,8 @@ void mr_bound_linear(mr_bounded y, mr_bounded x, const mr_matrix *W, idx T, cons
     double *row = room, *z = room + n;
     mr_linear_f64(y.v, x.v, W, T, a->storage, MR_PLAIN_ENGINE, NULL);
     for (idx t = 0; t < T; t++) {
-        for (idx i = 0; i < n; i++) z[i] = x.e[t * n + i] + g * (fabs(x.v[t * n + i]) + x.e[t * n + i]);
+        for (idx i = 0; i < n; i++)
+            z[i] = x.e[t * n + i] + g * (fabs(x.v[t * n + i]) + x.e[t * n + i]);
         for (int32_t o = 0; o < W->rows; o++) {
             const idx at = t * W->rows + o;
             double bound = 0, square = 0;
@@ -140,7 +143,8 @@ void mr_bound_rope(mr_bounded y, mr_bounded x, const int64_t *position, idx T, i
     for (idx t = 0; t < T; t++) {
         mr_rope_table_f64(c, s, &position[t], 1, D, theta, angles);
         for (idx i = 0; i < D / 2; i++) {
-            const double angle = fabs((double)position[t]) * pow(theta, -2.0 * (double)i / (double)D);
+            const double angle = fabs((double)position[t]) *
+                                 pow(theta, -2.0 * (double)i / (double)D);
             const double off = fmin(2, (i == 0 ? 1 : 10) * U32 * angle + 2 * U32 + rounding);
             for (idx h = 0; h < heads; h++) {
                 const idx p = (t * heads + h) * D + (layout == MR_INTERLEAVED ? 2 * i : i);
@@ -150,7 +154,8 @@ void mr_bound_rope(mr_bounded y, mr_bounded x, const int64_t *position, idx T, i
     }
 }
 
-/* (V5) as (V3) for one row, then the scaling: two stores where scores are stored at all */
+/* (V5) |ds| <= scale sum_c ( |q| e_k + e_q |k| + (gamma_(D+1) + 2 operand) |q| |k| ), two stores:
+ * before and after the scale */
 void mr_bound_scores(mr_bounded scores, mr_bounded q, mr_bounded k, idx from, idx to, idx D,
                      idx width, double scale, const mr_arithmetic *a) {
     const double g = gamma_of((double)D + 1, a->sum) + 2 * a->operand;
@@ -173,7 +178,8 @@ void mr_bound_scores(mr_bounded scores, mr_bounded q, mr_bounded k, idx from, id
     }
 }
 
-/* (V6) p_j = exp(s_j - m)/sum: an error d_j of s_j changes p_j by at most p_j (exp(d_j + sum p d) - 1);
+/* (V6) p_j = exp(s_j - m)/sum: an error d_j of s_j changes p_j by at most p_j (exp(d_j + sum p d)
+ * - 1);
  * each exponential is off by (|s_j - m| + function) units, the sum by gamma_n */
 void mr_bound_softmax(mr_bounded probs, mr_bounded scores, idx n, const mr_arithmetic *a) {
     double top = scores.v[0], sum = 0, mean = 0, likely = 0;

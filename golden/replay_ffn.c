@@ -1,26 +1,28 @@
 /* The feed-forward half of a verification: SwiGLU, or the router's choice and its experts. */
-#include "golden/verify_state.h"
+#include "golden/replay_state.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 /* silu(w1 x) * w3 x and w2 of it, for n rows; shown: a dense layer's steps have names */
-static void block(mr_walk *w, idx l, const mr_ffn *f, mr_bounded y, mr_bounded x, idx n, bool shown) {
+static void block(mr_walk *w, idx l, const mr_ffn *f, mr_bounded y, mr_bounded x, idx n,
+                  bool shown) {
     const idx hidden[] = {n, w->c->hidden_dim};
     mr_bound_linear(w->w1, x, &f->w1, n, w->a, w->room);
-    if (shown) mr_step(w, l, "w1", w->w1, 2, hidden);
+    if (shown) mr_replay_step(w, l, "w1", w->w1, 2, hidden);
     mr_bound_linear(w->w3, x, &f->w3, n, w->a, w->room);
-    if (shown) mr_step(w, l, "w3", w->w3, 2, hidden);
+    if (shown) mr_replay_step(w, l, "w3", w->w3, 2, hidden);
     const bool swapped = w->fault->swapped_gate_up;
     mr_bound_swiglu(w->act, swapped ? w->w3 : w->w1, swapped ? w->w1 : w->w3, n * hidden[1], w->a);
-    if (shown) mr_step(w, l, "act", w->act, 2, hidden);
+    if (shown) mr_replay_step(w, l, "act", w->act, 2, hidden);
     mr_bound_linear(y, w->act, &f->w2, n, w->a, w->room);
 }
 
 /* Is the port's choice for one token a largest-K set, as far as the errors of the logits can tell?
  * *margin: by how much a skipped logit exceeds a chosen one at most, beyond those errors. */
-static bool allowed(const int32_t *chosen, mr_bounded z, idx E, idx K, double unit, double *margin) {
+static bool allowed(const int32_t *chosen, mr_bounded z, idx E, idx K, double unit,
+                    double *margin) {
     *margin = 0;
     for (idx k = 0; k < K; k++) {
         if (chosen[k] < 0 || chosen[k] >= E) return false;
@@ -48,7 +50,7 @@ static void choose(mr_walk *w, idx l) {
     double *weights = w->gates.v;
     mr_finding f;
     mr_router_f64(w->experts, weights, w->logits.v, T, E, K, MR_TOPK_SOFTMAX);
-    if (!mr_begin(w, l, "router_experts", 2, dim, &f)) return;
+    if (!mr_replay_begin(w, l, "router_experts", 2, dim, &f)) return;
     f.elements = T * K;
     f.worst = -1;
     for (idx t = 0; t < T; t++) {
@@ -59,23 +61,26 @@ static void choose(mr_walk *w, idx l) {
             port[k] = (int32_t)w->recorded[t * K + k];
             same = same && port[k] == w->experts[t * K + k];
         }
-        const bool good = allowed(port, mr_bounded_at(w->logits, t * E), E, K, w->a->store, &margin);
+        const bool good = allowed(port, mr_bounded_at(w->logits, t * E), E, K, w->a->store,
+                                  &margin);
         if (!good) {
             f.beyond += K;
             f.ratio = f.likely = (double)INFINITY;
             if (f.note[0] == '\0')
-                snprintf(f.note, sizeof f.note, "token %td chose %ld, expected %ld first; margin %.3g",
-                         t, (long)port[0], (long)w->experts[t * K], margin);
+                snprintf(f.note, sizeof f.note,
+                         "token %td chose %ld, expected %ld first; margin %.3g", t, (long)port[0],
+                         (long)w->experts[t * K], margin);
             continue;   /* an impossible choice is not followed */
         }
         if (!same && f.note[0] == '\0') {
             f.verdict = MR_EXPLAINED;
-            snprintf(f.note, sizeof f.note, "token %td chose otherwise within the margin %.3g", t, margin);
+            snprintf(f.note, sizeof f.note, "token %td chose otherwise within the margin %.3g", t,
+                     margin);
         }
         memcpy(w->experts + t * K, port, (size_t)K * sizeof *port);
     }
     if (f.beyond > 0) f.verdict = MR_FAULT;
-    mr_end(w, &f);
+    mr_replay_end(w, &f);
 }
 
 /* Gate weights of the chosen: softmax over their logits */
@@ -97,7 +102,7 @@ static void weigh(mr_walk *w, idx l) {
             g.v[k] = unit ? 1 : v[k], g.e[k] = unit ? 0 : 2 * e[k], g.s[k] = unit ? 0 : 2 * s[k];
         }
     }
-    mr_step(w, l, "router_weights", w->gates, 2, dim);
+    mr_replay_step(w, l, "router_weights", w->gates, 2, dim);
 }
 
 /* Every expert's rows, in token order, then the weighted sum. */
@@ -117,7 +122,7 @@ static void experts(mr_walk *w, idx l, mr_bounded y) {
         }
         if (n > 0) block(w, l, &w->model->layers[l].ffn[e], out, w->expert_in, n, false);
         snprintf(name, sizeof name, "experts.%td.out", e);
-        if (n > 0) mr_step(w, l, name, out, 2, (const idx[]){n, d});
+        if (n > 0) mr_replay_step(w, l, name, out, 2, (const idx[]){n, d});
     }
     for (idx t = 0; t < w->T; t++) {
         mr_bounded rows[64];
@@ -131,16 +136,16 @@ void mr_walk_ffn(mr_walk *w, idx l) {
     const mr_layer *layer = &w->model->layers[l];
     const idx T = w->T, d = c->dim, row[] = {T, d}, router[] = {T, c->n_experts};
     mr_bound_rmsnorm(w->normed, w->x, &layer->ffn_norm, T, c->norm_eps, w->a);
-    mr_step(w, l, "ffn_norm", w->normed, 2, row);
+    mr_replay_step(w, l, "ffn_norm", w->normed, 2, row);
     if (c->n_experts == 0) block(w, l, layer->ffn, w->out_row, w->normed, T, true);
     else {
         mr_bound_linear(w->logits, w->normed, &layer->gate, T, w->a, w->room);
-        mr_step(w, l, "router_logits", w->logits, 2, router);
+        mr_replay_step(w, l, "router_logits", w->logits, 2, router);
         choose(w, l);
         weigh(w, l);
         experts(w, l, w->out_row);
     }
-    mr_step(w, l, "ffn_out", w->out_row, 2, row);
+    mr_replay_step(w, l, "ffn_out", w->out_row, 2, row);
     mr_bound_add(w->x, w->x, w->out_row, T * d, w->a);
-    mr_step(w, l, "h", w->x, 2, row);
+    mr_replay_step(w, l, "h", w->x, 2, row);
 }

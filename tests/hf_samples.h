@@ -1,0 +1,93 @@
+/* tokenizer.json files made in a test, opened, and asked. */
+#ifndef MR_TESTS_HF_SAMPLES_H
+#define MR_TESTS_HF_SAMPLES_H
+
+#include "tests/scratch.h"
+
+#include "tokenizer/tokenizer.h"
+
+#define SP "\xE2\x96\x81" /* U+2581 */
+
+/* A file from its parts; a part that is NULL stands for null. */
+static inline const char *file_of(const char *model, const char *added, const char *normalizer,
+                           const char *pretokenizer, const char *decoder) {
+    static char text[1 << 16];
+    int size = snprintf(text, sizeof text,
+                        "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,"
+                        "\"added_tokens\":[%s],\"normalizer\":%s,\"pre_tokenizer\":%s,"
+                        "\"post_processor\":null,\"decoder\":%s,\"model\":{\"type\":\"BPE\",%s}}",
+                        added != NULL ? added : "", normalizer != NULL ? normalizer : "null",
+                        pretokenizer != NULL ? pretokenizer : "null",
+                        decoder != NULL ? decoder : "null", model);
+    assert_true(size > 0 && (size_t)size < sizeof text);
+    return text;
+}
+
+static inline mr_status open_text(const char *text, size_t bytes, mr_tokenizer **t, mr_err *err) {
+    return mr_tokenizer_open(scratch_write("tokenizer.json", text, bytes), t, err);
+}
+
+static inline mr_tokenizer *good(const char *text) {
+    mr_err err = {0};
+    mr_tokenizer *t;
+    if (open_text(text, strlen(text), &t, &err) != MR_OK) fail_msg("%s", err.text);
+    return t;
+}
+
+static inline void refused(const char *text, const char *reason) {
+    mr_err err = {0};
+    mr_tokenizer *t;
+    check_refused(open_text(text, strlen(text), &t, NULL), MR_BAD, &err, "");
+    check_refused(open_text(text, strlen(text), &t, &err), MR_BAD, &err, reason);
+    assert_null(t);
+}
+
+/* Compared as text, so that a failure shows both lists. */
+static inline void ids_are(const mr_tokenizer *t, const char *text, idx bytes, const char *want) {
+    mr_ids ids = {0};
+    char got[1024] = "";
+    size_t at = 0;
+    assert_int_equal(mr_tokenizer_encode(t, text, bytes, &ids, NULL), MR_OK);
+    for (idx i = 0; i < ids.count && at + 16 < sizeof got; i++)
+        at += (size_t)snprintf(got + at, 16, i > 0 ? " %d" : "%d", (int)ids.id[i]);
+    assert_string_equal(got, want);
+    mr_ids_free(&ids);
+}
+
+static inline void text_is(const mr_tokenizer *t, const int32_t *ids, idx count, const char *want) {
+    mr_text text = {0};
+    assert_int_equal(mr_tokenizer_decode(t, ids, count, &text, NULL), MR_OK);
+    assert_string_equal(text.byte, want);
+    mr_text_free(&text);
+}
+
+#define IDS(t, text, want) ids_are(t, text, (idx)sizeof text - 1, want)
+#define TEXT(t, want, ...) \
+    text_is(t, (int32_t[]){__VA_ARGS__}, (idx)(sizeof (int32_t[]){__VA_ARGS__} / 4), want)
+
+/* One file, one text after another; both lists end with NULL. */
+typedef struct {
+    const char *model, *added, *normalizer, *pretokenizer;
+    const char *cases[24]; /* text, ids */
+} example;
+
+static inline void run(const example *e, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        mr_tokenizer *t = good(file_of(e[i].model, e[i].added, e[i].normalizer, e[i].pretokenizer,
+                                       NULL));
+        for (int c = 0; c < 24 && e[i].cases[c] != NULL; c += 2)
+            ids_are(t, e[i].cases[c], (idx)strlen(e[i].cases[c]), e[i].cases[c + 1]);
+        mr_tokenizer_close(t);
+    }
+}
+#define RUN(list) run(list, sizeof list / sizeof list[0])
+
+/* Parts that many of the files have. */
+#define ABC "\"vocab\":{\"a\":0,\"b\":1,\"c\":2,\"ab\":3,\"bc\":4,\"abc\":5,\"aa\":6}"
+#define TOKEN(id, text, special, lstrip, rstrip, single, normalized) \
+#define METASPACE(scheme, split) \
+#define SPLIT(pattern, behaviour, invert) "{\"type\":\"Split\",\"pattern\":{" pattern \
+#define BL_REGEX "'s|'t|'re|'ve|'m|'ll|'d| ?\\\\p{L}+| ?\\\\p{N}+| ?[^\\\\s\\\\p{L}\\\\p{N}]+" \
+#define SPM_DECODER "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":" \
+
+#endif

@@ -1,0 +1,113 @@
+/* tokenizer.json: the byte alphabet, decoders, and special tokens. */
+#include "tests/hf_samples.h"
+
+/* All 256 bytes, each as the character that stands for it: itself where printable, else 256 + n. */
+static void test_byte_level(void **state) {
+    char model[1 << 13], text[2] = {0}, want[16];
+    size_t at = (size_t)snprintf(model, sizeof model, "\"vocab\":{");
+    (void)state;
+    for (int b = 0, n = 0; b < 256; b++) {
+        bool same = (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
+        at += (size_t)snprintf(model + at, sizeof model - at, "%s\"\\u%04x\":%d", b > 0 ? "," : "",
+                               (unsigned)(same ? b : 256 + n++), b);
+    }
+    snprintf(model + at, sizeof model - at, "},\"merges\":[]");
+    mr_tokenizer *t = good(file_of(model, TOKEN(256, "[X] \\u20ac", false, false, false, false, false),
+                                   NULL, "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,"
+                                   "\"use_regex\":false}", "{\"type\":\"ByteLevel\"}"));
+    for (int b = 0; b < 128; b++) {
+        text[0] = (char)b;
+        snprintf(want, sizeof want, "%d", b);
+        ids_are(t, text, 1, want);
+    }
+    IDS(t, "\xC2\xAD\xC3\xBF\xF4\x8F\xBF\xBF", "194 173 195 191 244 143 191 191");
+    IDS(t, "a\xE2\x82" "b\xFF", "97 239 191 189 98 239 191 189"); /* one U+FFFD per bad part */
+    TEXT(t, "a\xE2\x82\xAC", 97, 226, 130, 172);
+    TEXT(t, "\xEF\xBF\xBD" "a\xEF\xBF\xBD", 226, 130, 97, 240, 159, 153);
+    TEXT(t, "a[X] \xE2\x82\xAC", 97, 256); /* not all of its characters are bytes: as it is */
+    mr_tokenizer_close(t);
+    t = good(file_of(model, NULL, NULL, "{\"type\":\"ByteLevel\",\"add_prefix_space\":true}", NULL));
+    IDS(t, "a", "32 97");
+    IDS(t, " a", "32 97");
+    mr_tokenizer_close(t);
+}
+
+    "{\"String\":\"" SP "\"},\"content\":\" \"},{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"}," \
+    "{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}]}"
+
+static void test_decode(void **state) {
+    static const char model[] = "\"vocab\":{\"" SP "a\":0,\"b\":1,\"<0xC3>\":2,\"<0xa9>\":3,\"  \":4,"
+                                "\"" SP "\":6},\"merges\":[]"; /* no token has id 5 */
+    static const char added[] = TOKEN(1, "b", false, false, false, false, false);
+    (void)state;
+    mr_tokenizer *t = good(file_of(model, added, NULL, NULL, SPM_DECODER));
+    TEXT(t, "a a", 0, 0);
+    TEXT(t, " b", 4, 1);             /* one space goes */
+    TEXT(t, "b\xC3\xA9" "b", 1, 2, 5, 3, 1); /* an id without a token is not there */
+    TEXT(t, "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD", 2, 3, 2); /* all or nothing, byte by byte */
+    text_is(t, NULL, 0, "");
+    assert_int_equal(mr_tokenizer_size(t), 7);
+    assert_string_equal(mr_tokenizer_piece(t, 5, NULL), "");
+    mr_tokenizer_close(t);
+    t = good(file_of(model, NULL, NULL, NULL, NULL));
+    TEXT(t, SP "a b", 0, 1); /* without a decoder: spaces between the tokens */
+    mr_tokenizer_close(t);
+    t = good(file_of(model, NULL, NULL, NULL, METASPACE("first", "true")));
+    TEXT(t, "ab a ", 0, 1, 0, 6);
+    mr_tokenizer_close(t);
+    t = good(file_of(model, NULL, NULL, NULL, METASPACE("never", "true")));
+    TEXT(t, " ab", 0, 1);
+    mr_tokenizer_close(t);
+    t = good(file_of(model, NULL, NULL, NULL, "{\"type\":\"Strip\",\"content\":\" \",\"start\":1,"
+                     "\"stop\":2}"));
+    TEXT(t, "b", 4, 1, 4);
+    mr_tokenizer_close(t);
+}
+
+#define PROCESSOR "{\"type\":\"Sequence\",\"processors\":[{\"type\":\"ByteLevel\",\"trim_offsets\":" \
+    "false},{\"type\":\"TemplateProcessing\",\"single\":[%s{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}" \
+    "%s],\"pair\":[],\"special_tokens\":{\"<e>\":{\"id\":\"<e>\",\"ids\":[3],\"tokens\":[\"<e>\"]}," \
+    "\"<b>\":{\"id\":\"<b>\",\"ids\":[%s],\"tokens\":[\"<b>\"]}}}]}"
+#define B_TOKEN "{\"SpecialToken\":{\"id\":\"<b>\",\"type_id\":0}}"
+#define E_TOKEN "{\"SpecialToken\":{\"id\":\"<e>\",\"type_id\":0}}"
+
+static const char *with_template(const char *before, const char *after, const char *ids) {
+    static char text[1 << 13];
+    char processor[1024];
+    snprintf(processor, sizeof processor, PROCESSOR, before, after, ids);
+    snprintf(text, sizeof text, "{\"post_processor\":%s,\"model\":{\"merges\":[],\"vocab\":{\"a\":0},"
+             "\"type\":\"BPE\"},\"added_tokens\":[%s,%s,%s]}", processor,
+             TOKEN(1, "</s>", true, false, false, false, false),
+             TOKEN(2, "<b>", true, false, false, false, false),
+             TOKEN(3, "<e>", false, false, false, false, false));
+    return text;
+}
+
+static void test_special(void **state) {
+    (void)state;
+    mr_tokenizer *t = good(with_template(B_TOKEN ",", "," E_TOKEN, "2"));
+    assert_int_equal(mr_tokenizer_bos(t), 2);
+    assert_int_equal(mr_tokenizer_eos(t), 3);
+    assert_int_equal(mr_tokenizer_control(t, "<b>"), 2);
+    assert_int_equal(mr_tokenizer_control(t, "<e>"), -1); /* added, but not special */
+    assert_int_equal(mr_tokenizer_control(t, "a"), -1);
+    assert_string_equal(mr_tokenizer_kind(t), "tokenizer.json");
+    IDS(t, "<b>a</s>", "2 0 1");       /* no BOS, but what stands in the text */
+    TEXT(t, "a <e>", 2, 0, 1, 3);
+    mr_tokenizer_close(t);
+    t = good(with_template("", "", "2"));
+    assert_int_equal(mr_tokenizer_bos(t), -1);
+    assert_int_equal(mr_tokenizer_eos(t), 1); /* "</s>" */
+    mr_tokenizer_close(t);
+    refused(with_template(B_TOKEN "," B_TOKEN ",", "", "2"), "more than one token in front");
+    refused(with_template(B_TOKEN ",", "", "2,3"), "expected one id for \"<b>\"");
+    refused(with_template(B_TOKEN ",", "", "9"), "uses id 9");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_byte_level), cmocka_unit_test(test_decode),
+        cmocka_unit_test(test_special),
+    };
+    return cmocka_run_group_tests(tests, scratch_open, scratch_close);
+}
