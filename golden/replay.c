@@ -97,7 +97,11 @@ static bool compare(void *user, const mr_tensor *got) {
     if (at < 0 || got->data == NULL) return at >= 0;
     const mr_tensor *want = mr_trace_tensor(c->trace, at);
     const idx n = mr_count(want->rank, want->dim);
-    mr_measure m = {.count = n, .differ = n, .max_abs = NAN, .relative = NAN, .max_ulp = NAN};
+    mr_measure m = {.count = n,
+                    .differ = n,
+                    .max_abs = (double)NAN,
+                    .relative = (double)NAN,
+                    .max_ulp = (double)NAN};
     if (same_shape(want, got)) {
         if (mr_trace_read(c->trace, at, c->want, c->err)) return false;
         widen(c->got, got, n);

@@ -24,7 +24,7 @@ static void row_scores(real *scores, const real *q, const FN(keys) *keys, idx g,
                                     D);
         if (inner == MR_STORE_WIDE) scores[j - from] = (real)(product * scale);
         else
-            scores[j - from] = (real)mr_round((real)mr_round((real)product, inner) * (real)scale,
+            scores[j - from] = FN(rd)(FN(rd)((real)product, inner) * (real)scale,
                                               inner);
     }
 }
@@ -37,7 +37,7 @@ static void row_softmax(real *probs, const real *scores, idx n, mr_storage inner
     acc sum = 0;
     for (idx j = 0; j < n; j++) sum += exp((acc)scores[j] - (acc)top);
     for (idx j = 0; j < n; j++)
-        probs[j] = (real)mr_round((real)(exp((acc)scores[j] - (acc)top) / sum), inner);
+        probs[j] = FN(rd)((real)(exp((acc)scores[j] - (acc)top) / sum), inner);
 }
 
 /* o = sum_j P_j v_j, ascending j, in double */

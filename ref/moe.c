@@ -88,8 +88,8 @@ void FN(moe_combine)(real *y, const real *out, const idx *place, const int32_t *
             if (place[t * K + k] < 0) continue;
             const real g = weights[t * K + k], *row = out + place[t * K + k] * d;
             for (idx i = 0; i < d; i++) {
-                const real part = (real)mr_round(g * row[i], storage);
-                y[t * d + i] = (real)mr_round(y[t * d + i] + part, storage);
+                const real part = FN(rd)(g * row[i], storage);
+                y[t * d + i] = FN(rd)(y[t * d + i] + part, storage);
             }
         }
     }

@@ -8,6 +8,9 @@
 #include "ref/run.h"
 #include "ref/ops.h"
 
+/* rd(x): x rounded to the storage type. */
+static inline real FN(rd)(real x, mr_storage storage) { return (real)mr_round((double)x, storage); }
+
 /* Elements W[r, start .. start+n) as `real`, rounded to the storage type when the file's type is
  * wider (linear.c). */
 void FN(widen)(real *out, const mr_matrix *W, idx r, idx start, idx n, mr_storage storage);

@@ -22,7 +22,7 @@ void FN(rmsnorm)(real *y, const real *x, const mr_matrix *g, idx T, double eps,
             real gain[BLOCK];
             FN(widen)(gain, g, 0, start, n, storage);
             for (idx i = 0; i < n; i++) {
-                const real normed = (real)mr_round((real)((acc)row[start + i] * r), storage);
+                const real normed = FN(rd)((real)((acc)row[start + i] * r), storage);
                 y[t * d + start + i] = gain[i] * normed;
             }
         }

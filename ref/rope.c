@@ -54,15 +54,15 @@ void FN(rope)(real *y, const real *x, const real *cos_, const real *sin_, idx T,
     const mr_storage inner = convention == MR_HF ? storage : MR_STORE_WIDE;
     for (idx t = 0; t < T; t++)
         for (idx i = 0; i < D / 2; i++) {
-            const real c = (real)mr_round(cos_[t * (D / 2) + i], inner);
-            const real s = (real)mr_round(sin_[t * (D / 2) + i], inner);
+            const real c = FN(rd)(cos_[t * (D / 2) + i], inner);
+            const real s = FN(rd)(sin_[t * (D / 2) + i], inner);
             for (idx h = 0; h < heads; h++) {
                 const idx a = (t * heads + h) * D + channel(i, 0, D, layout);
                 const idx b = (t * heads + h) * D + channel(i, 1, D, layout);
                 const real xa = x[a], xb = x[b];
                 const real ac = xa * c, bs = xb * s, bc = xb * c, as = xa * s;
-                y[a] = (real)mr_round(ac, inner) - (real)mr_round(bs, inner);
-                y[b] = (real)mr_round(bc, inner) + (real)mr_round(as, inner);
+                y[a] = FN(rd)(ac, inner) - FN(rd)(bs, inner);
+                y[b] = FN(rd)(bc, inner) + FN(rd)(as, inner);
             }
         }
 }

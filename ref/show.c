@@ -93,7 +93,7 @@ void FN(show)(const FN(run) *run, enum FN(tensor) which, idx layer, idx expert, 
 
 void FN(round_all)(real *data, idx n, mr_storage storage) {
     if (storage == MR_STORE_WIDE) return;
-    for (idx i = 0; i < n; i++) data[i] = (real)mr_round(data[i], storage);
+    for (idx i = 0; i < n; i++) data[i] = FN(rd)(data[i], storage);
 }
 
 void FN(keep)(const FN(run) *run, enum FN(tensor) which, idx layer, idx rows, real *data) {

@@ -16,5 +16,5 @@ static acc silu(acc z) {
  * act,a,u: [n]  a = w1 x (gate), u = w3 x (up): the order w1 gate, w2 down, w3 up is a classic
  * trap. act may be a or u. */
 void FN(swiglu)(real *act, const real *a, const real *u, idx n, mr_storage storage) {
-    for (idx i = 0; i < n; i++) act[i] = (real)mr_round((real)silu((acc)a[i]), storage) * u[i];
+    for (idx i = 0; i < n; i++) act[i] = FN(rd)((real)silu((acc)a[i]), storage) * u[i];
 }

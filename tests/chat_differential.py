@@ -11,6 +11,7 @@ Needs: mistral-common, sentencepiece.
 import argparse
 import base64
 import collections
+import io
 import json
 import os
 import random
@@ -531,19 +532,21 @@ def compare(program, count, seed):
 
 
 def small_sentencepiece(folder):
+    """Trained from memory into memory, so that the model names no path."""
     import sentencepiece
-    prefix = os.path.join(folder, "small")
-    corpus = os.path.join(folder, "corpus.txt")
-    with open(corpus, "w", encoding="utf-8") as f:
-        for word in WORDS * 9:
-            word = word.replace("\x00", "").replace("\n", " ")
-            f.write(word + " the and name arguments content function\n")
+    lines = [word.replace("\x00", "").replace("\n", " ") + " the and name arguments content function"
+             for word in WORDS * 9]
+    model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        input=corpus, model_prefix=prefix, vocab_size=480, model_type="bpe", byte_fallback=True,
-        split_digits=True, normalization_rule_name="identity", remove_extra_whitespaces=False,
-        add_dummy_prefix=True, control_symbols=[s for s in SPECIAL[3:] if s[0] == "["],
-        hard_vocab_limit=False, allow_whitespace_only_pieces=True, minloglevel=2)
-    return prefix + ".model"
+        sentence_iterator=iter(lines), model_writer=model, vocab_size=480, model_type="bpe",
+        byte_fallback=True, split_digits=True, normalization_rule_name="identity",
+        remove_extra_whitespaces=False, add_dummy_prefix=True,
+        control_symbols=[s for s in SPECIAL[3:] if s[0] == "["], hard_vocab_limit=False,
+        allow_whitespace_only_pieces=True, minloglevel=2)
+    path = os.path.join(folder, "small.model")
+    with open(path, "wb") as f:
+        f.write(model.getvalue())
+    return path
 
 
 def small_tekken(folder):
@@ -574,18 +577,35 @@ def small_tekken(folder):
     return path
 
 
+def detail(r):
+    """A single message with a schema, a pattern or a setting, right or wrong."""
+    out = {"messages": [{"role": "user", "content": "a"}]}
+    what = r.random()
+    if what < 0.15:
+        spoil_tools(r, out)
+    elif what < 0.4:
+        spoil_setting(r, out)
+    else:
+        parameters = (bad_schema(r) if what < 0.7 else schema(r) if what < 0.85
+                      else {"pattern": r.choice(PATTERNS)})
+        out["tools"] = [{"function": {"name": "f", "parameters": parameters}}]
+    return write(r, out)
+
+
 def golden_lines(tokenizer, version, seed):
     """All pointed conversations, and others that are accepted and short."""
     r = random.Random(seed)
     fixed = pointed()
     kept = [(line, expected(tokenizer, line)) for line in fixed]
     accepted = sum(want is not None for _, want in kept)
-    while accepted < 32:
+    while accepted < 30:
         line = request(r, int(version[1:]))
         want = expected(tokenizer, line)
         if want and len(line) < 400:
             kept.append((line, want))
             accepted += 1
+    details = [detail(r) for _ in range(300 if version == "v13" else 0)]
+    kept += [(line, expected(tokenizer, line)) for line in details if len(line) < 150][:130]
     return kept
 
 

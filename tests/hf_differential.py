@@ -64,8 +64,8 @@ def contracted(rng):
 def woven(rng, added):
     """Added tokens, parts of them, and blanks around them."""
     parts = [lambda: rng.choice(added), lambda: rng.choice([" ", "  ", "\n", "\t ", "\u3000", ""]),
-             lambda: rng.choice(added)[:rng.randint(1, 5)], lambda: rng.choice(["a", "_", "x1", "."]),
-             lambda: rng.choice(added).upper(), lambda: mixture(rng)[:20]]
+             lambda: rng.choice(added)[:rng.randint(1, 5)], lambda: rng.choice(added).upper(),
+             lambda: rng.choice(["a", "_", "x1", "."]), lambda: mixture(rng)[:20]]
     return "".join(rng.choice(parts)() for _ in range(rng.randint(1, 8)))
 
 
@@ -224,7 +224,8 @@ def made_file(rng):
                                         rng.choice(BEHAVIOURS), rng.random() < 0.3),
            pre_tokenizers.Whitespace, pre_tokenizers.WhitespaceSplit,
            lambda: pre_tokenizers.Digits(rng.random() < 0.5)]
-    back = [lambda: decoders.Replace(rng.choice(["▁", "a", Regex(" {2,}")]), rng.choice([" ", "b"])),
+    back = [lambda: decoders.Replace(rng.choice(["▁", "a", Regex(" {2,}")]),
+                                     rng.choice([" ", "b"])),
             decoders.ByteFallback, decoders.Fuse, decoders.ByteLevel,
             lambda: decoders.Strip(rng.choice([" ", "a", "é"]), rng.randint(0, 3), 0),
             lambda: decoders.Metaspace("▁", rng.choice(SCHEMES))]

@@ -8,37 +8,48 @@
 
 #define SP "\xE2\x96\x81" /* U+2581 */
 
+/* JSON in C strings is easier to read with ` for ": this puts it right. The text is overwritten by
+ * the next call but one. */
+static inline const char *quoted(const char *text) {
+    static char copy[2][1 << 16];
+    static int  next;
+    char *to = copy[next = !next];
+    assert_true(strlen(text) < sizeof copy[0]);
+    for (size_t i = 0; i <= strlen(text); i++) to[i] = (char)(text[i] == '`' ? '"' : text[i]);
+    return to;
+}
+
 /* A file from its parts; a part that is NULL stands for null. */
 static inline const char *file_of(const char *model, const char *added, const char *normalizer,
-                           const char *pretokenizer, const char *decoder) {
-    static char text[1 << 16];
+                                  const char *pretokenizer, const char *decoder) {
+    static char text[1 << 15];
     int size = snprintf(text, sizeof text,
-                        "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,"
-                        "\"added_tokens\":[%s],\"normalizer\":%s,\"pre_tokenizer\":%s,"
-                        "\"post_processor\":null,\"decoder\":%s,\"model\":{\"type\":\"BPE\",%s}}",
-                        added != NULL ? added : "", normalizer != NULL ? normalizer : "null",
+                        "{`version`:`1.0`,`truncation`:null,`padding`:null,`added_tokens`:[%s],"
+                        "`normalizer`:%s,`pre_tokenizer`:%s,`post_processor`:null,`decoder`:%s,"
+                        "`model`:{`type`:`BPE`,%s}}", added != NULL ? added : "",
+                        normalizer != NULL ? normalizer : "null",
                         pretokenizer != NULL ? pretokenizer : "null",
                         decoder != NULL ? decoder : "null", model);
     assert_true(size > 0 && (size_t)size < sizeof text);
     return text;
 }
 
-static inline mr_status open_text(const char *text, size_t bytes, mr_tokenizer **t, mr_err *err) {
-    return mr_tokenizer_open(scratch_write("tokenizer.json", text, bytes), t, err);
+static inline mr_status open_bytes(const char *bytes, size_t count, mr_tokenizer **t, mr_err *err) {
+    return mr_tokenizer_open(scratch_write("tokenizer.json", bytes, count), t, err);
 }
 
-static inline mr_tokenizer *good(const char *text) {
+static inline mr_tokenizer *good(const char *file) {
     mr_err err = {0};
     mr_tokenizer *t;
-    if (open_text(text, strlen(text), &t, &err) != MR_OK) fail_msg("%s", err.text);
+    if (open_bytes(quoted(file), strlen(file), &t, &err) != MR_OK) fail_msg("%s", err.text);
     return t;
 }
 
-static inline void refused(const char *text, const char *reason) {
+static inline void refused(const char *file, const char *reason) {
     mr_err err = {0};
     mr_tokenizer *t;
-    check_refused(open_text(text, strlen(text), &t, NULL), MR_BAD, &err, "");
-    check_refused(open_text(text, strlen(text), &t, &err), MR_BAD, &err, reason);
+    check_refused(open_bytes(quoted(file), strlen(file), &t, NULL), MR_BAD, &err, "");
+    check_refused(open_bytes(quoted(file), strlen(file), &t, &err), MR_BAD, &err, quoted(reason));
     assert_null(t);
 }
 
@@ -83,11 +94,19 @@ static inline void run(const example *e, size_t count) {
 #define RUN(list) run(list, sizeof list / sizeof list[0])
 
 /* Parts that many of the files have. */
-#define ABC "\"vocab\":{\"a\":0,\"b\":1,\"c\":2,\"ab\":3,\"bc\":4,\"abc\":5,\"aa\":6}"
+#define ABC "`vocab`:{`a`:0,`b`:1,`c`:2,`ab`:3,`bc`:4,`abc`:5,`aa`:6}"
 #define TOKEN(id, text, special, lstrip, rstrip, single, normalized) \
+    "{`id`:" #id ",`content`:`" text "`,`special`:" #special ",`lstrip`:" #lstrip \
+    ",`rstrip`:" #rstrip ",`single_word`:" #single ",`normalized`:" #normalized "}"
 #define METASPACE(scheme, split) \
-#define SPLIT(pattern, behaviour, invert) "{\"type\":\"Split\",\"pattern\":{" pattern \
-#define BL_REGEX "'s|'t|'re|'ve|'m|'ll|'d| ?\\\\p{L}+| ?\\\\p{N}+| ?[^\\\\s\\\\p{L}\\\\p{N}]+" \
-#define SPM_DECODER "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":" \
+    "{`type`:`Metaspace`,`replacement`:`" SP "`,`prepend_scheme`:`" scheme "`,`split`:" split "}"
+#define SPLIT(pattern, behaviour, invert) \
+    "{`type`:`Split`,`pattern`:{" pattern "},`behavior`:`" behaviour "`,`invert`:" invert "}"
+#define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\\\p{L}+| ?\\\\p{N}+| ?[^\\\\s\\\\p{L}\\\\p{N}]+" \
+    "|\\\\s+(?!\\\\S)|\\\\s+"
+#define SPM_DECODER \
+    "{`type`:`Sequence`,`decoders`:[{`type`:`Replace`,`pattern`:{`String`:`" SP "`}," \
+    "`content`:` `},{`type`:`ByteFallback`},{`type`:`Fuse`}," \
+    "{`type`:`Strip`,`content`:` `,`start`:1,`stop`:0}]}"
 
 #endif

@@ -4,17 +4,18 @@
 /* All 256 bytes, each as the character that stands for it: itself where printable, else 256 + n. */
 static void test_byte_level(void **state) {
     char model[1 << 13], text[2] = {0}, want[16];
-    size_t at = (size_t)snprintf(model, sizeof model, "\"vocab\":{");
+    size_t at = (size_t)snprintf(model, sizeof model, "`vocab`:{");
     (void)state;
     for (int b = 0, n = 0; b < 256; b++) {
         bool same = (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
-        at += (size_t)snprintf(model + at, sizeof model - at, "%s\"\\u%04x\":%d", b > 0 ? "," : "",
+        at += (size_t)snprintf(model + at, sizeof model - at, "%s`\\u%04x`:%d", b > 0 ? "," : "",
                                (unsigned)(same ? b : 256 + n++), b);
     }
-    snprintf(model + at, sizeof model - at, "},\"merges\":[]");
-    mr_tokenizer *t = good(file_of(model, TOKEN(256, "[X] \\u20ac", false, false, false, false, false),
-                                   NULL, "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,"
-                                   "\"use_regex\":false}", "{\"type\":\"ByteLevel\"}"));
+    snprintf(model + at, sizeof model - at, "},`merges`:[]");
+    mr_tokenizer *t = good(file_of(model, TOKEN(256, "[X] \\u20ac", false, false, false, false,
+                                                false), NULL, "{`type`:`ByteLevel`,"
+                                   "`add_prefix_space`:false,`use_regex`:false}",
+                                   "{`type`:`ByteLevel`}"));
     for (int b = 0; b < 128; b++) {
         text[0] = (char)b;
         snprintf(want, sizeof want, "%d", b);
@@ -26,18 +27,16 @@ static void test_byte_level(void **state) {
     TEXT(t, "\xEF\xBF\xBD" "a\xEF\xBF\xBD", 226, 130, 97, 240, 159, 153);
     TEXT(t, "a[X] \xE2\x82\xAC", 97, 256); /* not all of its characters are bytes: as it is */
     mr_tokenizer_close(t);
-    t = good(file_of(model, NULL, NULL, "{\"type\":\"ByteLevel\",\"add_prefix_space\":true}", NULL));
+    t = good(file_of(model, NULL, NULL, "{`type`:`ByteLevel`,`add_prefix_space`:true}", NULL));
     IDS(t, "a", "32 97");
     IDS(t, " a", "32 97");
     mr_tokenizer_close(t);
 }
 
-    "{\"String\":\"" SP "\"},\"content\":\" \"},{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"}," \
-    "{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}]}"
 
 static void test_decode(void **state) {
-    static const char model[] = "\"vocab\":{\"" SP "a\":0,\"b\":1,\"<0xC3>\":2,\"<0xa9>\":3,\"  \":4,"
-                                "\"" SP "\":6},\"merges\":[]"; /* no token has id 5 */
+    static const char model[] = "`vocab`:{`" SP "a`:0,`b`:1,`<0xC3>`:2,`<0xa9>`:3,`  `:4,"
+                                "`" SP "`:6},`merges`:[]"; /* no token has id 5 */
     static const char added[] = TOKEN(1, "b", false, false, false, false, false);
     (void)state;
     mr_tokenizer *t = good(file_of(model, added, NULL, NULL, SPM_DECODER));
@@ -58,25 +57,25 @@ static void test_decode(void **state) {
     t = good(file_of(model, NULL, NULL, NULL, METASPACE("never", "true")));
     TEXT(t, " ab", 0, 1);
     mr_tokenizer_close(t);
-    t = good(file_of(model, NULL, NULL, NULL, "{\"type\":\"Strip\",\"content\":\" \",\"start\":1,"
-                     "\"stop\":2}"));
+    t = good(file_of(model, NULL, NULL, NULL, "{`type`:`Strip`,`content`:` `,`start`:1,"
+                     "`stop`:2}"));
     TEXT(t, "b", 4, 1, 4);
     mr_tokenizer_close(t);
 }
 
-#define PROCESSOR "{\"type\":\"Sequence\",\"processors\":[{\"type\":\"ByteLevel\",\"trim_offsets\":" \
-    "false},{\"type\":\"TemplateProcessing\",\"single\":[%s{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}" \
-    "%s],\"pair\":[],\"special_tokens\":{\"<e>\":{\"id\":\"<e>\",\"ids\":[3],\"tokens\":[\"<e>\"]}," \
-    "\"<b>\":{\"id\":\"<b>\",\"ids\":[%s],\"tokens\":[\"<b>\"]}}}]}"
-#define B_TOKEN "{\"SpecialToken\":{\"id\":\"<b>\",\"type_id\":0}}"
-#define E_TOKEN "{\"SpecialToken\":{\"id\":\"<e>\",\"type_id\":0}}"
+#define PROCESSOR "{`type`:`Sequence`,`processors`:[{`type`:`ByteLevel`,`trim_offsets`:" \
+    "false},{`type`:`TemplateProcessing`,`single`:[%s{`Sequence`:{`id`:`A`,`type_id`:0}}" \
+    "%s],`pair`:[],`special_tokens`:{`<e>`:{`id`:`<e>`,`ids`:[3],`tokens`:[`<e>`]}," \
+    "`<b>`:{`id`:`<b>`,`ids`:[%s],`tokens`:[`<b>`]}}}]}"
+#define B_TOKEN "{`SpecialToken`:{`id`:`<b>`,`type_id`:0}}"
+#define E_TOKEN "{`SpecialToken`:{`id`:`<e>`,`type_id`:0}}"
 
 static const char *with_template(const char *before, const char *after, const char *ids) {
     static char text[1 << 13];
     char processor[1024];
     snprintf(processor, sizeof processor, PROCESSOR, before, after, ids);
-    snprintf(text, sizeof text, "{\"post_processor\":%s,\"model\":{\"merges\":[],\"vocab\":{\"a\":0},"
-             "\"type\":\"BPE\"},\"added_tokens\":[%s,%s,%s]}", processor,
+    snprintf(text, sizeof text, "{`post_processor`:%s,`model`:{`merges`:[],`vocab`:{`a`:0},"
+             "`type`:`BPE`},`added_tokens`:[%s,%s,%s]}", processor,
              TOKEN(1, "</s>", true, false, false, false, false),
              TOKEN(2, "<b>", true, false, false, false, false),
              TOKEN(3, "<e>", false, false, false, false, false));
@@ -100,7 +99,7 @@ static void test_special(void **state) {
     assert_int_equal(mr_tokenizer_eos(t), 1); /* "</s>" */
     mr_tokenizer_close(t);
     refused(with_template(B_TOKEN "," B_TOKEN ",", "", "2"), "more than one token in front");
-    refused(with_template(B_TOKEN ",", "", "2,3"), "expected one id for \"<b>\"");
+    refused(with_template(B_TOKEN ",", "", "2,3"), "expected one id for `<b>`");
     refused(with_template(B_TOKEN ",", "", "9"), "uses id 9");
 }
 

@@ -15,9 +15,9 @@ typedef mr_status decoder(const mr_hf_step *step, const mr_hf_pieces *in, mr_hf_
 
 /* Tokens may be empty, unlike the pieces of a text: a decoder that counts tokens counts them. */
 static mr_status add(mr_hf_pieces *out, idx start, mr_err *err) {
-    if (out->text.count > start) return mr_hf_pieces_add(out, start, out->text.count - start, 0, err);
-    mr_status status = mr_hf_pieces_add(out, start, 1, 0, err);
-    if (status == MR_OK) out->piece[out->count - 1].size = 0;
+    idx size = out->text.count - start;
+    mr_status status = mr_hf_pieces_add(out, start, size > 0 ? size : 1, 0, err);
+    if (status == MR_OK) out->piece[out->count - 1].size = size;
     return status;
 }
 
@@ -139,7 +139,8 @@ static mr_status metaspace(const mr_hf_step *step, const mr_hf_pieces *in, mr_hf
         idx bytes = in->piece[i].size, start = out->text.count;
         idx space = i > 0 || step->scheme == MR_HF_NEVER;
         for (idx at = 0, size; at < bytes && status == MR_OK; at += size) {
-            bool match = bytes - at >= s->size && memcmp(token + at, s->bytes, (size_t)s->size) == 0;
+            bool match = bytes - at >= s->size
+                         && memcmp(token + at, s->bytes, (size_t)s->size) == 0;
             size = match ? s->size : mr_utf8_step(token[at]);
             status = match ? mr_text_append(&out->text, " ", space, err)
                            : mr_text_append(&out->text, token + at, size, err);
@@ -172,7 +173,8 @@ static mr_status byte_level(const mr_hf_step *step, const mr_hf_pieces *in, mr_h
     for (idx i = 0; i < in->count && status == MR_OK; i++)
         status = put_token_bytes(in->text.byte + in->piece[i].start, in->piece[i].size, &bytes,
                                  err);
-    if (status == MR_OK) status = mr_utf8_clean(bytes.byte, bytes.count, MR_BAD_PART, &out->text, err);
+    if (status == MR_OK)
+        status = mr_utf8_clean(bytes.byte, bytes.count, MR_BAD_PART, &out->text, err);
     mr_text_free(&bytes);
     return status == MR_OK ? add(out, 0, err) : status;
 }

@@ -139,7 +139,8 @@ static void compose(letters *all) {
             if (both != 0) {
                 letter *joined = &all->letter[starter];
                 joined->code = both;
-                if (joined->more > INT16_MIN) joined->more = (int16_t)(joined->more + next.more - 1);
+                int more = joined->more + next.more - 1;
+                joined->more = (int16_t)(more > INT16_MIN ? more : INT16_MIN);
                 continue;
             }
         }

@@ -51,8 +51,8 @@ static mr_status read_pattern(const mr_hf_reading *r, const mr_scan *in, mr_hf_s
     for (int i = 0; i < REGEXES; i++)
         if (mr_hf_is(&regex, regexes[i].regex)) return step->pattern = regexes[i].pattern, MR_OK;
     bool plain = regex.bytes != NULL;
-    for (idx i = 0; i < regex.size; i++)
-        plain = plain && regex.bytes[i] != '\0' && strchr("\\^$.|?*+()[]{}", regex.bytes[i]) == NULL;
+    for (idx i = 0; plain && i < regex.size; i++)
+        plain = regex.bytes[i] != '\0' && strchr("\\^$.|?*+()[]{}", regex.bytes[i]) == NULL;
     if (plain) step->text = regex;
     step->pattern = MR_HF_TEXT;
     if (regex.bytes != NULL && !plain)

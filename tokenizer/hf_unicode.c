@@ -21,9 +21,10 @@ bool mr_hf_is_blank(uint32_t code) {
 bool mr_hf_is_word(const uint8_t *classes, uint32_t code) {
     unsigned bits = classes[code];
     if (bits & (MR_IN_CAPITALS | MR_IN_SMALLS)) return true;
-    if (bits & MR_IS_NUMBER) return utf8proc_category((utf8proc_int32_t)code) != UTF8PROC_CATEGORY_NO;
-    if (code < 0x80) return code == '_';
-    return utf8proc_category((utf8proc_int32_t)code) == UTF8PROC_CATEGORY_PC || code == 0x200C
+    if (code < 0x80) return code == '_' || (bits & MR_IS_NUMBER) != 0;
+    utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)code);
+    if (bits & MR_IS_NUMBER) return category != UTF8PROC_CATEGORY_NO;
+    return category == UTF8PROC_CATEGORY_PC || code == 0x200C
            || code == 0x200D || (code >= 0x24B6 && code <= 0x24E9)
            || (code >= 0x1F130 && code <= 0x1F149) || (code >= 0x1F150 && code <= 0x1F169)
            || (code >= 0x1F170 && code <= 0x1F189);

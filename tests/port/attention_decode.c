@@ -38,7 +38,8 @@ static bool skipped(const port_cache *cache, idx slot, int64_t position, idx use
         const idx block = (used + PORT_TILE - 1) / PORT_TILE * PORT_TILE;
         return cache->position[slot] < 0 && slot >= block;
     }
-    if (bug(K01) && cache->ring && position - cache->position[slot] == cache->slots - 1) return true;
+    if (bug(K01) && cache->ring && cache->position[slot] == position - cache->slots + 1)
+        return true;
     return cache->position[slot] < 0;
 }
 

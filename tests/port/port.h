@@ -26,7 +26,7 @@ uint16_t port_f16_bits(float x);
 float    port_bf16_value(uint16_t bits);
 float    port_f16_value(uint16_t bits);
 float    port_junk(idx i);               /* what uninitialised memory holds here: finite, no 0 */
-float   *port_floats(idx count);         /* junk-filled memory; the program ends when there is none */
+float   *port_floats(idx count);         /* filled with junk; without memory the program ends */
 void    *port_zeros(idx count, size_t size);
 
 /* ---- load.c ---------------------------------------------------------------------------------- */

@@ -44,7 +44,9 @@ static void put_floats(output *o, const port_tensor_buffer *b, const idx *dim, c
     else put_half(o, b->name, b->rank, dim, data);
 }
 
-static void put_buffer(output *o, const port_tensor_buffer *b) { put_floats(o, b, b->dim, b->data); }
+static void put_buffer(output *o, const port_tensor_buffer *b) {
+    put_floats(o, b, b->dim, b->data);
+}
 
 /* Only the rows that the expert got. */
 static void put_expert(output *o, const port_tensor_buffer *b) {
