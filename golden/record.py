@@ -754,12 +754,12 @@ class Recorder:
         self.put(item.name, kind, array.shape[1:], array, ids)
 
     def put_expert(self, item):
-        """Rows of one expert, in any order: by token, without padding."""
+        """Rows of one expert in any order, without padding; Tensor.order sorts them by token."""
         who = self.call.who
-        rows = sorted((f, n) for n, f in enumerate(item.rows.tolist()) if f in who)
+        rows = [(n, who[f]) for n, f in enumerate(item.rows.tolist()) if f in who]
         array, kind = raw_bits(item.tensor, item.name)
-        ids = np.array([who[f] for f, _ in rows], np.int64).reshape(-1, 2)
-        self.put(item.name, kind, array.shape[1:], array[[n for _, n in rows]], ids)
+        ids = np.array([i for _, i in rows], np.int64).reshape(-1, 2)
+        self.put(item.name, kind, array.shape[1:], array[[n for n, _ in rows]], ids)
 
     def put_keys(self, item):
         """[B,H,T,keys]: rows that are tokens, one column per token of the sequence so far."""

@@ -130,7 +130,8 @@ BAD_IDS = ["", "null", "short", "abcdefghij", "abc-efghi", "abcdefghé", None, 7
 PATTERNS = ["^a+$", "[a-z]{2,3}", r"\d+\.\d*", "(?P<n>x)(?P=n)", "(?<=ab)c", "(?i)x", r"[^\s]",
             "a|b|", "",
             "x{2,}", "(?:a)*?", r"\bq\b", "[]a]", "a{,3}", "{", "[a-]", r"(a)\1", "(?#c)x",
-            r"\u00e9"]
+            r"\u00e9",
+            r"\0\012\101[\1-\11]", r"\x41\U0010ffff", r"(?i:(a))(b)\2"]
 BAD_PATTERNS = ["(", ")", "[", "*a", "a**", r"\p{L}", "(?<n>x)", "x{3,2}", "[z-a]", "(?<=a+)b",
                 r"\1", "a(?i)",
                 "(?P<1>x)", "\\", "(?z)", r"(?P<a>x)(?P<a>y)", "^*", r"[\d-z]", "(?P=q)", "+"]
@@ -182,6 +183,7 @@ def schema(r, depth=0):
                       ("items", lambda: r.choice([True, Pairs(), [Pairs()]])),
                       ("maxLength", lambda: Raw(r.choice(["0", "5", "3.0", "-0"]))),
                       ("x-more", lambda: value(r, 2)),
+                      ("dependencies", lambda: Pairs([("a", ["b"]), ("b", True)])),
                       ("additionalProperties",
                        lambda: r.choice([False, Pairs([("type", "string")])])),
                       ("patternProperties", lambda: Pairs([(r.choice(PATTERNS), True)]))):
@@ -534,7 +536,7 @@ def compare(program, count, seed):
 def small_sentencepiece(folder):
     """Trained from memory into memory, so that the model names no path."""
     import sentencepiece
-    lines = [word.replace("\x00", "").replace("\n", " ") + " the and name arguments content function"
+    lines = [word.replace("\x00", "").replace("\n", " ") + " the and name arguments content of"
              for word in WORDS * 9]
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(

@@ -556,6 +556,7 @@ class Own(torch.nn.Module):
     def forward(self, tokens):
         h = self.embed(tokens).transpose(0, 1)      # [T,B,d]
         a = self.hf.model.layers[0].input_layernorm(h)
+        h.zero_()                                   # ports reuse their buffers
         out = self.blocks[0]["qkv"](a)
         self.note("layers.0.act", out.to(torch.float8_e4m3fn), "TBF")
         self.note("layers.0.h", out.to(torch.float8_e5m2), "TBF")
