@@ -80,6 +80,17 @@ $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(BUILD)/tests/check.o $(LIB)
 	$(Q)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $< $(BUILD)/tests/check.o $(LIB) -lcmocka $(LIBS)
 .PRECIOUS: $(BUILD)/tests/%.o
 
+# A second implementation with seeded bugs, which the verifier is measured on (tests/port/README.md).
+PORT   := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/port/detect.c,$(wildcard tests/port/*.c)))
+$(BUILD)/port: $(PORT) $(LIB)
+	$(SAY)
+	$(Q)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $(PORT) $(LIB) $(LIBS)
+	@cp -f $@ build/port
+
+$(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIB)
+	$(SAY)
+	$(Q)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $< $(LIB) $(LIBS)
+
 PACKAGES = gcc make pkg-config zlib1g-dev libjansson-dev libutf8proc-dev libopenblas-openmp-dev libgomp1 libcmocka-dev
 DEVELOPER_PACKAGES = clang libclang-rt-14-dev libomp-14-dev cppcheck valgrind gcovr python3 python3-venv
 deps:           ## install the packages (Debian, Ubuntu); as root or with sudo
@@ -92,7 +103,7 @@ demo: all       ## the main job on a small model: generate, trace, route, verify
 	@./tests/demo.sh
 
 test: all       ## every test; the last line counts them
-	@$(MAKE) --no-print-directory -j$(JOBS) $(TESTS)
+	@$(MAKE) --no-print-directory -j$(JOBS) $(TESTS) $(BUILD)/port
 	@tests/run.sh $(TESTS)
 
 selftest: all   ## every committed golden case against this build
@@ -124,11 +135,10 @@ golden: $(PYTHON)        ## regenerate golden/cases from Hugging Face's own clas
 	$(PYTHON) golden/generate.py golden/cases
 
 golden-check: all $(PYTHON)  ## prove that the committed golden files are what PyTorch gives, and ids what sentencepiece gives
-	$(PYTHON) golden/check.py
-	$(PYTHON) tests/sentencepiece_differential.py golden/.venv/lib/python3*/site-packages/mistral_common/data/*.model*
+	@PYTHON=$(PYTHON) tests/golden_check.sh
 
-bench: all      ## ratios taken in one run; asserts nothing
-	@bench/run.sh
+bench: all $(BUILD)/bench/tokenize $(PYTHON)  ## ratios taken in one run; asserts nothing
+	$(PYTHON) bench/tokenizers.py --program $(BUILD)/bench/tokenize $$(ls golden/.venv/lib/python3*/site-packages/mistral_common/data/*240*)
 
 install: all    ## PREFIX=/usr/local, DESTDIR respected
 	install -D -m 755 mistral-ref $(DESTDIR)$(PREFIX)/bin/mistral-ref
@@ -139,4 +149,4 @@ clean:          ## remove everything that was built
 help:           ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
 
--include $(shell find build -name '*.d' 2>/dev/null)
+-include $(shell find build $(BUILD) -name '*.d' 2>/dev/null | sort -u)

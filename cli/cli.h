@@ -1,4 +1,5 @@
-/* What the subcommands share: parsed arguments, an opened model, output. Each subcommand is one file with one function. */
+/* What the subcommands share: parsed arguments, an opened model, output. Each subcommand is one
+ * file with one function. */
 #ifndef MR_CLI_CLI_H
 #define MR_CLI_CLI_H
 
@@ -12,14 +13,18 @@
 typedef struct {
     const char *model, *file;                 /* positional arguments */
     const char *prompt, *tokens, *output, *only, *decode, *to, *dtype;
-    const char *precision, *engine, *dispatch, *convention, *attention_rounding, *router_order, *expert_order;
-    const char *window, *window_rule, *rope_theta, *rope_angles, *rope_layout, *norm_eps, *capacity_factor, *capacity_rank;
-    const char *steps, *chunk, *temperature, *top_p, *top_k, *seed, *threads, *context, *kv_heads, *cases, *against;
+    const char *precision, *engine, *dispatch, *convention, *attention_rounding, *router_order,
+        *expert_order;
+    const char *window, *window_rule, *rope_theta, *rope_angles, *rope_layout, *norm_eps,
+        *capacity_factor, *capacity_rank;
+    const char *steps, *chunk, *temperature, *top_p, *top_k, *seed, *threads, *context, *kv_heads,
+        *cases, *against;
     const char *version, *system;
-    bool        json, jsonl, bos, no_bos, verbose;
+    bool        json, jsonl, bos, no_bos, verbose, chat;
 } mr_args;
 
-/* A subcommand: name, who it is in the option table, positional arguments at least and at most, function, synopsis, help. */
+/* A subcommand: name, who it is in the option table, positional arguments at least and at most,
+ * function, synopsis, help. */
 typedef struct {
     const char *name;
     unsigned    bit;
@@ -29,10 +34,22 @@ typedef struct {
 } mr_command;
 
 enum {
-    CMD_RUN = 1, CMD_LOGITS = 2, CMD_SCORE = 4, CMD_TRACE = 8, CMD_ROUTING = 16, CMD_INFO = 32, CMD_TOKENIZE = 64,
-    CMD_MASK = 128, CMD_INIT = 256, CMD_CONVERT = 512, CMD_SELFTEST = 1024, CMD_COMPARE = 2048,
-    CMD_CHAT_TEMPLATE = 4096, CMD_CHAT = 8192,
-    CMD_MODEL = CMD_RUN | CMD_LOGITS | CMD_SCORE | CMD_TRACE | CMD_ROUTING   /* those that run a model */
+    CMD_RUN = 1,
+    CMD_LOGITS = 2,
+    CMD_SCORE = 4,
+    CMD_TRACE = 8,
+    CMD_ROUTING = 16,
+    CMD_INFO = 32,
+    CMD_TOKENIZE = 64,
+    CMD_MASK = 128,
+    CMD_INIT = 256,
+    CMD_CONVERT = 512,
+    CMD_SELFTEST = 1024,
+    CMD_COMPARE = 2048,
+    CMD_CHAT_TEMPLATE = 4096,
+    CMD_CHAT = 8192,
+    /* those that run a model */
+    CMD_MODEL = CMD_RUN | CMD_LOGITS | CMD_SCORE | CMD_TRACE | CMD_ROUTING
 };
 
 mr_status mr_cmd_run(const mr_args *args, mr_err *err);
@@ -57,31 +74,39 @@ mr_status mr_chat_prompt(const mr_tokenizer *tokenizer, const char *version, con
 /* info of a trace or any other tensor file (info_trace.c) */
 mr_status mr_info_trace(const mr_args *args, mr_err *err);
 
-/* ---- options.c ------------------------------------------------------------------------------------------------- */
+/* ---- options.c
+ * ------------------------------------------------------------------------------------------------- */
 
 mr_status mr_parse(int argc, char **argv, const mr_command *command, mr_args *args, mr_err *err);
 void      mr_print_options(const mr_command *command);
 
-/* ---- values.c: strict readers of option values; on failure one message naming the option ------------------------ */
+/* ---- values.c: strict readers of option values; on failure one message naming the option
+ * ------------------------ */
 
-mr_status mr_value_int(const char *option, const char *text, int64_t least, int64_t most, int64_t *out, mr_err *err);
+mr_status mr_value_int(const char *option, const char *text, int64_t least, int64_t most,
+                       int64_t *out, mr_err *err);
 mr_status mr_value_number(const char *option, const char *text, double *out, mr_err *err);
 mr_status mr_value_ids(const char *option, const char *text, mr_ids *out, mr_err *err);
 /* words: "a|b|c"; *out is the index of the matching word. text NULL leaves *out. */
-mr_status mr_value_word(const char *option, const char *text, const char *words, int *out, mr_err *err);
+mr_status mr_value_word(const char *option, const char *text, const char *words, int *out,
+                        mr_err *err);
 /* A whole file, or standard input for "-". */
 mr_status mr_value_file(const char *path, mr_text *out, mr_err *err);
 
-/* ---- conventions.c ---------------------------------------------------------------------------------------------- */
+/* ---- conventions.c
+ * ---------------------------------------------------------------------------------------------- */
 
-/* Overrides of the configuration by options (window, theta, rounding, ...), then mr_config_check. */
+/* Overrides of the configuration by options (window, theta, rounding, ...), then mr_config_check.
+ * */
 mr_status mr_override(const mr_args *args, mr_config *config, mr_err *err);
 /* Precision, engine and dispatch of a run; under bf16 or f16 also the configuration's storage. */
-mr_status mr_run_choice(const mr_args *args, mr_config *config, mr_run_options *options, mr_err *err);
+mr_status mr_run_choice(const mr_args *args, mr_config *config, mr_run_options *options,
+                        mr_err *err);
 /* The configuration and every convention as JSON, for traces and info. */
 json_t   *mr_config_json(const mr_config *config);
 
-/* ---- session.c -------------------------------------------------------------------------------------------------- */
+/* ---- session.c
+ * -------------------------------------------------------------------------------------------------- */
 
 /* A model opened for running, with its tokenizer if the folder has one, and the prompt's tokens. */
 typedef struct {
@@ -96,16 +121,21 @@ typedef struct {
 /* Opens model and tokens. `file` is a text file to read the prompt from, or NULL. */
 mr_status mr_session_open(const mr_args *args, const char *file, mr_session *out, mr_err *err);
 /* Opens the run: room for the prompt and `more` tokens, fed `chunk` at a time. */
-mr_status mr_session_run(mr_session *session, idx more, idx chunk, bool last_only, mr_tap tap, void *user, mr_err *err);
+mr_status mr_session_run(mr_session *session, idx more, idx chunk, bool last_only, mr_tap tap,
+                         void *user, mr_err *err);
 /* Feeds ids[start..count) in chunks; after each chunk `each` (may be NULL) sees the run. */
-typedef mr_status (*mr_after_chunk)(void *user, mr_session *session, idx start, idx count, mr_err *err);
-mr_status mr_session_feed(mr_session *session, idx start, idx chunk, mr_after_chunk each, void *user, mr_err *err);
+typedef mr_status (*mr_after_chunk)(void *user, mr_session *session, idx start, idx count,
+                                    mr_err *err);
+mr_status mr_session_feed(mr_session *session, idx start, idx chunk, mr_after_chunk each,
+                          void *user, mr_err *err);
 mr_status mr_session_append(mr_session *session, int32_t id, mr_err *err);
 void      mr_session_close(mr_session *session);
 
-/* ---- output ----------------------------------------------------------------------------------------------------- */
+/* ---- output
+ * ----------------------------------------------------------------------------------------------------- */
 
-/* Prints one JSON document and a newline to standard output; takes the reference. Numbers keep 17 digits. */
+/* Prints one JSON document and a newline to standard output; takes the reference. Numbers keep 17
+ * digits. */
 mr_status mr_print_json(json_t *document, mr_err *err);
 json_t   *mr_json_ids(const int32_t *ids, idx count);
 json_t   *mr_json_real(double x);   /* null for NaN and infinities, which JSON lacks */

@@ -6,37 +6,53 @@
 
 static const mr_command commands[] = {
     {"run", CMD_RUN, 1, 1, mr_cmd_run, "MODEL (-p TEXT | --tokens I,I,..) [-n N]", "generate text"},
-    {"logits", CMD_LOGITS, 1, 1, mr_cmd_logits, "MODEL (-p TEXT | --tokens I,I,..)", "logits of every position"},
-    {"score", CMD_SCORE, 1, 2, mr_cmd_score, "MODEL [FILE]", "log-probability of every token, perplexity"},
-    {"trace", CMD_TRACE, 1, 1, mr_cmd_trace, "MODEL (-p TEXT | --tokens I,I,..) -o OUT.npz|.safetensors",
+    {"logits", CMD_LOGITS, 1, 1, mr_cmd_logits, "MODEL (-p TEXT | --tokens I,I,..)",
+     "logits of every position"},
+    {"score", CMD_SCORE, 1, 2, mr_cmd_score, "MODEL [FILE]",
+     "log-probability of every token, perplexity"},
+    {"trace", CMD_TRACE, 1, 1, mr_cmd_trace,
+     "MODEL (-p TEXT | --tokens I,I,..) -o OUT.npz|.safetensors",
      "write every intermediate tensor"},
-    {"routing", CMD_ROUTING, 1, 2, mr_cmd_routing, "MODEL (-p TEXT | --tokens I,I,.. | FILE)", "which experts each token chose"},
-    {"compare", CMD_COMPARE, 2, 2, mr_cmd_compare, "GOLDEN PORT --model MODEL [--dtype f32|tf32|bf16|f16]",
+    {"routing", CMD_ROUTING, 1, 2, mr_cmd_routing, "MODEL (-p TEXT | --tokens I,I,.. | FILE)",
+     "which experts each token chose"},
+    {"compare", CMD_COMPARE, 2, 2, mr_cmd_compare,
+     "GOLDEN PORT --model MODEL [--dtype f32|tf32|bf16|f16]",
      "which operation of a port is wrong, since where, and why"},
-    {"info", CMD_INFO, 1, 1, mr_cmd_info, "MODEL|CONFIG|TRACE", "sizes, parameters, FLOPs, memory; the tensors of a trace"},
-    {"tokenize", CMD_TOKENIZE, 1, 2, mr_cmd_tokenize, "MODEL|TOKENIZER-FILE [TEXT]", "text to ids, ids to text"},
+    {"info", CMD_INFO, 1, 1, mr_cmd_info, "MODEL|CONFIG|TRACE",
+     "sizes, parameters, FLOPs, memory; the tensors of a trace"},
+    {"tokenize", CMD_TOKENIZE, 1, 2, mr_cmd_tokenize, "MODEL|TOKENIZER-FILE [TEXT]",
+     "text to ids, ids to text"},
     {"chat-template", CMD_CHAT_TEMPLATE, 1, 2, mr_cmd_chat_template,
      "MODEL|TOKENIZER-FILE [FILE.json] [--version v1|v2|v3|v7|v11|v13]",
      "a conversation to the text and ids of its template"},
     {"chat", CMD_CHAT, 1, 1, mr_cmd_chat, "MODEL [-n N] [--temp T] [--system TEXT]",
      "talk to the model in the terminal"},
-    {"mask", CMD_MASK, 0, 0, mr_cmd_mask, "--tokens T [--window W] [--chunk N] [--rule RULE]", "who sees whom"},
-    {"init", CMD_INIT, 1, 1, mr_cmd_init, "CONFIG -o DIR [--seed S]", "a random-weight model that any program can rebuild"},
-    {"convert", CMD_CONVERT, 1, 1, mr_cmd_convert, "MODEL -o DIR --to hf|native [--dtype f32|bf16|f16]", "save in another layout"},
-    {"selftest", CMD_SELFTEST, 0, 1, mr_cmd_selftest, "[CASES]", "every golden case against this build"},
+    {"mask", CMD_MASK, 0, 0, mr_cmd_mask, "--tokens T [--window W] [--chunk N] [--rule RULE]",
+     "who sees whom"},
+    {"init", CMD_INIT, 1, 1, mr_cmd_init, "CONFIG -o DIR [--seed S]",
+     "a random-weight model that any program can rebuild"},
+    {"convert", CMD_CONVERT, 1, 1, mr_cmd_convert,
+     "MODEL -o DIR --to hf|native [--dtype f32|bf16|f16]", "save in another layout"},
+    {"selftest", CMD_SELFTEST, 0, 1, mr_cmd_selftest, "[CASES]",
+     "every golden case against this build"},
 };
 
 #define COMMANDS (sizeof commands / sizeof *commands)
 
 static void usage(FILE *out) {
-    fprintf(out, "mistral-ref " MR_VERSION ": reference implementation of the Mistral family, checked against PyTorch\n\n");
+    fprintf(out, "mistral-ref " MR_VERSION
+                 ": reference implementation of the Mistral family, checked against PyTorch\n\n");
     for (size_t i = 0; i < COMMANDS; i++)
-        fprintf(out, "  mistral-ref %-9s %s\n%24s%s\n", commands[i].name, commands[i].synopsis, "", commands[i].help);
-    fprintf(out, "\nmistral-ref COMMAND --help lists a command's options. Exit status: 0 good, 1 numbers disagree, 2 usage,\n"
+        fprintf(out, "  mistral-ref %-13s %s\n%28s%s\n", commands[i].name,
+                commands[i].synopsis, "", commands[i].help);
+    fprintf(out, "\nmistral-ref COMMAND --help lists a command's options. Exit status: 0 good, 1 "
+                 "numbers disagree, 2 usage,\n"
                  "3 bad file or shape, 4 a tensor is missing, 5 the comparison proves nothing.\n");
 }
 
-static bool asks_help(const char *word) { return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0; }
+static bool asks_help(const char *word) {
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
 
 static int help_of(const mr_command *command) {
     printf("mistral-ref %s %s\n%s\n\n", command->name, command->synopsis, command->help);
@@ -72,7 +88,8 @@ int main(int argc, char **argv) {
             if (status == MR_OK) status = commands[i].run(&args, &err);
             return finish(status, &err);
         }
-        fprintf(stderr, "mistral-ref: unknown command \"%s\"; mistral-ref --help lists them\n", argv[1]);
+        fprintf(stderr, "mistral-ref: unknown command \"%s\"; mistral-ref --help lists them\n",
+                argv[1]);
         return MR_USAGE;
     }
     return finish(MR_OK, &(mr_err){0});

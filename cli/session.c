@@ -28,6 +28,8 @@ static mr_status read_prompt(const mr_args *args, const char *file, mr_session *
     if (args->tokens != NULL) return mr_value_ids("--tokens", args->tokens, &s->ids, err);
     if (file != NULL && mr_value_file(file, &s->text, err)) return MR_BAD;
     const char *text = file != NULL ? s->text.byte : args->prompt;
+    if (args->chat && s->tokenizer != NULL)
+        return mr_chat_prompt(s->tokenizer, args->version, text, &s->ids, err);
     return encode(s, text, file != NULL ? s->text.count : (idx)strlen(text), err);
 }
 

@@ -101,10 +101,13 @@ class Point:
 
     def tensor(self, values):
         """The tensor among what went in or came out."""
-        values = list(values.values()) if isinstance(values, dict) else values
-        found = values if isinstance(values, torch.Tensor) else [
-            v for v in values if isinstance(v, torch.Tensor)][self.pick]
-        return self.view(found) if self.view else found
+        values = values.values() if isinstance(values, dict) else values
+        values = [values] if isinstance(values, torch.Tensor) else values
+        found = [v for v in values or () if isinstance(v, torch.Tensor)]
+        if len(found) <= self.pick:
+            raise ValueError(f"record: {self.name}: the {self.side} of its module has "
+                             f"{len(found)} tensors, pick={self.pick} is not among them")
+        return self.view(found[self.pick]) if self.view else found[self.pick]
 
 
 HF = {
@@ -350,6 +353,25 @@ def find_cache(result):
     return next((v for v in values if hasattr(v, "get_seq_length")), None)
 
 
+def held_tokens(cache):
+    """How many tokens a cache of transformers or mistral-inference holds; None if it hides it."""
+    if hasattr(cache, "get_seq_length"):
+        return int(cache.get_seq_length())
+    if hasattr(cache, "kv_seqlens"):
+        return 0 if cache.kv_seqlens is None else int(cache.kv_seqlens[0])
+    return None
+
+
+def cache_tensors(cache, n):
+    """Keys and values of one layer as [B,slots,G,D], and whether slot = position mod slots."""
+    layers = getattr(cache, "layers", ())
+    if n < len(layers) and layers[n].keys is not None:
+        return layers[n].keys.transpose(1, 2), layers[n].values.transpose(1, 2), False
+    if hasattr(cache, "cache_k"):
+        return cache.cache_k[n], cache.cache_v[n], True
+    return None
+
+
 def to_positions(value, B, T, fed):
     """Absolute position of every row, [B,T]; by default rows count on from what was fed."""
     if value is None:
@@ -391,16 +413,18 @@ class Book:
 
     def group_of(self, cache, first, lanes):
         """The group that this call continues, or a new one."""
+        held = held_tokens(cache)
         for group in self.groups:
-            if cache is not None and group.cache is cache:
-                held = int(cache.get_seq_length()) if hasattr(cache, "get_seq_length") else None
+            if cache is not None and group.cache is cache and held == 0 < group.fed:
+                group.cache = None      # it was reset
+            elif cache is not None and group.cache is cache:
                 if len(group.lanes) != lanes or held not in (None, group.fed):
                     raise ValueError("record: the cache was cropped, reordered or used outside "
                                      f"this context: {held} tokens, {group.fed} were recorded")
                 return group
-        if cache is not None and hasattr(cache, "get_seq_length") and int(cache.get_seq_length()):
-            raise ValueError(f"record: the cache already holds {int(cache.get_seq_length())} "
-                             "tokens; start recording before the first of them is computed")
+        if held:
+            raise ValueError(f"record: the cache already holds {held} tokens; start recording "
+                             "before the first of them is computed")
         last = self.groups[-1] if self.groups and cache is None and not self.strict else None
         if last and first is not None and len(last.lanes) == lanes and all(
                 lane.sequence >= 0 and self.sequences[lane.sequence].positions[-1] + 1 == f
@@ -872,9 +896,9 @@ class Recorder:
     def keep_rotated(self, prefix, query, key):
         """q and k as attention gets them, where the rotation itself was not seen."""
         if prefix + "q_rope" not in self.call.names:
+            end = min(key.shape[2], self.call.group.fed)    # a static cache has room behind it
             self.keep(Item(prefix + "q_rope", query, "BHTD"))
-            if key.shape[2] in (self.call.T, self.call.group.fed):
-                self.keep(Item(prefix + "k_rope", key[:, :, -self.call.T:], "BHTD"))
+            self.keep(Item(prefix + "k_rope", key[:, :, end - self.call.T:end], "BHTD"))
 
     def keep_mask(self, prefix, how, module, query, key, mask):
         """Which keys each row may see, as the port tells its attention: mask, or layers.N.mask."""
@@ -999,24 +1023,23 @@ class Recorder:
 
     def record_caches(self):
         """cache_k, cache_v in the port's own slot order, cache_pos: the position in each slot."""
-        if not self.book.groups or any(not hasattr(g.cache, "layers") for g in self.book.groups):
-            self.lost["cache"] = "no transformers cache was there at the end"
-            return
         for n in range(self.size["L"] or 0):
-            parts = [self.cache_layer(g, g.cache.layers[n]) for g in self.book.groups
-                     if n < len(g.cache.layers) and g.cache.layers[n].keys is not None]
-            if len(parts) == len(self.book.groups):
-                for part, values in zip(CACHE, zip(*parts)):
-                    self.put_whole(f"layers.{n}.{part}", torch.cat(values))
+            parts = [(g, cache_tensors(g.cache, n)) for g in self.book.groups]
+            if not parts or any(found is None for _, found in parts):
+                self.lost["cache"] = "no cache of transformers or mistral-inference at the end"
+                return
+            for part, values in zip(CACHE, zip(*(self.cache_layer(g, *f) for g, f in parts))):
+                self.put_whole(f"layers.{n}.{part}", torch.cat(values))
 
-    def cache_layer(self, group, layer):
+    def cache_layer(self, group, keys, values, ring):
         """One layer's cache of one group, lanes one after the other: [slots,G,D] twice, [slots]."""
-        keys, values = (x.detach().cpu().transpose(1, 2) for x in (layer.keys, layer.values))
+        keys, values = (x[:len(group.lanes)].detach().cpu() for x in (keys, values))
         held = torch.full(keys.shape[:2], -1, dtype=torch.int32)
         for b, lane in enumerate(group.lanes):
             columns, ids = lane.keys(keys.shape[1])
             for column, (sequence, index) in zip(columns, ids):
-                held[b, column] = self.book.sequences[sequence].positions[index]
+                position = self.book.sequences[sequence].positions[index]
+                held[b, position % keys.shape[1] if ring else column] = position
         return keys.flatten(0, 1), values.flatten(0, 1), held.flatten()
 
     def put_whole(self, name, tensor):

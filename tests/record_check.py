@@ -272,6 +272,24 @@ def check_chunks(judge):
             check_cache(judge, values(got), kind)
 
 
+def check_rotary(judge):
+    """Where the rotation is not seen (a fused kernel), attention's arguments show q and k."""
+    from transformers.models.mistral import modeling_mistral as source
+    plain, model, tokens = source.apply_rotary_pos_emb, load("dense_gqa_w5", "f32"), stream(
+        "dense_gqa_w5", 13)
+    whole, _ = alone(judge, model, tokens, "rotary")
+
+    def static(m):
+        return transformers.StaticCache(config=m.config, max_cache_len=20)
+    for sizes, make in (((13,), None), ((5, 1, 7), None), ((3, 1, 1, 8), static)):
+        with torch.no_grad(), record(model) as r:
+            source.apply_rotary_pos_emb = plain
+            run_chunks(tokens, sizes, make)(model)
+        got, meta = judge.save(r, "rotary", "rotary")
+        judge.check(source.apply_rotary_pos_emb is plain and not meta["not_recorded"], "rotary")
+        judge.close(values(got), values(whole), f"rotary {sizes}", "f32", "chunks f32")
+
+
 def check_generate(judge):
     """model.generate: prompt and choices are in meta, logits have the rows that were computed."""
     for name, attention, precision, what in variants():
@@ -415,9 +433,10 @@ class Attention(torch.nn.Module):
         self.wv, self.wo = linear(c.hidden_size, self.G * self.D), linear(self.H * self.D,
                                                                           c.hidden_size)
 
-    def forward(self, x, freqs_cis, mask):
+    def forward(self, x, freqs_cis, mask, keep):
         q, k, v = (w(x).unflatten(-1, (-1, self.D)) for w in (self.wq, self.wk, self.wv))
         q, k = apply_rotary_emb(q, k, freqs_cis=freqs_cis)
+        keep(k, v)
         k, v = (y.repeat_interleave(self.H // self.G, 1) for y in (k, v))
         scores = torch.einsum("thd,shd->hts", q, k) / self.D**0.5
         probs = scores.masked_fill(~mask, -torch.inf).softmax(-1)
@@ -458,9 +477,25 @@ class Block(torch.nn.Module):
         self.attention_norm, self.ffn_norm = (Norm(c.hidden_size, c.rms_norm_eps) for _ in "ab")
         self.feed_forward = Moe(c) if hasattr(c, "num_local_experts") else FeedForward(c)
 
-    def forward(self, x, freqs_cis, mask):      # .forward, not a call: as mistral-inference
-        h = x + self.attention.forward(self.attention_norm(x), freqs_cis, mask)
+    def forward(self, x, *rest):        # .forward, not a call: as mistral-inference
+        h = x + self.attention.forward(self.attention_norm(x), *rest)
         return h + self.feed_forward.forward(self.ffn_norm(h))
+
+
+class Ring:
+    """The cache of mistral-inference: position p of lane b is in slot p mod W."""
+
+    def __init__(self, c, lengths, dtype):
+        slots = c.sliding_window or max(lengths)
+        shape = (c.num_hidden_layers, len(lengths), slots, c.num_key_value_heads, c.head_dim)
+        self.cache_k, self.cache_v = (torch.zeros(shape, dtype=dtype) for _ in "kv")
+        self.kv_seqlens, self.lengths = None, lengths
+
+    def keep(self, n, k, v):
+        for b, (keys, values_) in enumerate(zip(k.split(self.lengths), v.split(self.lengths))):
+            for p, row in enumerate(keys):
+                self.cache_k[n, b, p % self.cache_k.shape[2]] = row
+                self.cache_v[n, b, p % self.cache_k.shape[2]] = values_[p]
 
 
 class Native(torch.nn.Module):
@@ -503,7 +538,7 @@ class Native(torch.nn.Module):
                 weight.shape)
         return weight
 
-    def forward(self, input_ids, seqlens):
+    def forward(self, input_ids, seqlens, cache):
         c, position = self.args, torch.cat([torch.arange(n) for n in seqlens])
         owner = torch.repeat_interleave(torch.arange(len(seqlens)), torch.tensor(seqlens))
         distance_ = position[:, None] - position[None]
@@ -513,8 +548,8 @@ class Native(torch.nn.Module):
         angle = position[:, None] / theta ** (torch.arange(0, c.head_dim, 2).double() / c.head_dim)
         freqs_cis = torch.polar(torch.ones_like(angle), angle)
         h = self.tok_embeddings(input_ids)
-        for layer in self.layers.values():
-            h = layer(h, freqs_cis, mask)
+        for n, layer in enumerate(self.layers.values()):
+            h = layer(h, freqs_cis, mask, lambda k, v, n=n: cache.keep(n, k, v))
         return self.output(self.norm(h))
 
 
@@ -525,14 +560,20 @@ def check_native(judge):
         want, meta = read(CASES / name / f"{run}.f64.npz")
         model, what = Native(load(name, "f64")).eval(), f"native {name}/{run}"
         ids, lengths = torch.tensor(sum(meta["tokens"], [])), [len(s) for s in meta["tokens"]]
-        r = recorded(judge, model, lambda m: [m.forward(ids, seqlens=lengths)], what,
-                     names="native")
+
+        def run(m):
+            return [m.forward(ids, lengths, cache=Ring(m.args, lengths, m.norm.weight.dtype))]
+        r = recorded(judge, model, run, what, names="native")
         got, new = judge.save(r, "native", what)
         judge.close(got, want, what, "f64", "native f64")
         judge.check(new["rope_layout"] == "interleaved" and new["tokens"] == meta["tokens"]
                     and new["layout"] == ("packed" if len(lengths) > 1 else "alone"), what)
-        absent = {"mask", "scores", "probs", "cache_k", "cache_v", "cache_pos"}
-        judge.check(set(new["not_recorded"]) == absent, f"{what}: {new['not_recorded']}")
+        judge.check(set(new["not_recorded"]) == {"mask", "scores", "probs"},
+                    f"{what}: {new['not_recorded']}")
+        for n in range(2):
+            for part, limit in (("cache_k", 1e-13), ("cache_v", 1e-13), ("cache_pos", 0)):
+                name = f"layers.{n}.{part}"
+                judge.check(distance(got[name], want[name]) <= limit, f"{what}: {name}")
 
 
 # ---- a port with names of its own --------------------------------------------------------------
@@ -553,7 +594,7 @@ class Own(torch.nn.Module):
             block["qkv"].weight.data = torch.cat([p.weight for p in parts])
         self.note = lambda name, tensor, axes=None: None
 
-    def forward(self, tokens):
+    def forward(self, tokens, start_pos=0):
         h = self.embed(tokens).transpose(0, 1)      # [T,B,d]
         a = self.hf.model.layers[0].input_layernorm(h)
         h.zero_()                                   # ports reuse their buffers
@@ -584,6 +625,12 @@ def check_map(judge):
         files.append(pathlib.Path(r.save(judge.folder / "map.npz")).read_bytes())
     r.save(judge.folder / "map.safetensors")
     judge.check(files[0] == files[1], "map: a spilled trace is not the same file")
+    with torch.no_grad(), record(own, names=names) as pieces:       # its cache is its own affair
+        own.note = pieces.add
+        for start, end in ((0, 4), (4, 5), (5, 9)):
+            own(ids[:, start:end], start_pos=start)
+    judge.check(pieces.meta()["tokens"] == ids.tolist() and all(
+        distance(pieces.array(n), r.array(n)) < 1e-6 for n in r.sorted_names()), "map: chunks")
     got, meta = read(judge.folder / "map.npz")
     judge.check(same_as_safetensors(got, judge.folder / "map.safetensors"), "map: safetensors")
     text = [alone(judge, hf, t.tolist(), "map")[0] for t in ids]
@@ -635,6 +682,8 @@ def check_refusals(judge):
         "lm_head": dict(name="logits", axes="BT")}))
     refused("cannot hold torch.complex64", lambda: use(lambda r: model(ids), names={
         "lm_head": dict(name="logits", view=lambda y: y.to(torch.complex64))}))
+    refused("pick=1 is not among", lambda: use(lambda r: model(ids), names={
+        "lm_head": dict(name="logits", pick=1)}))
     refused("comes twice", lambda: use(lambda r: model(ids), names={
         "lm_head": ["logits", "logits"]}))
     cache = model(ids).past_key_values
@@ -644,7 +693,7 @@ def check_refusals(judge):
     judge.check(not (judge.folder / "x.npz").exists(), "a refused trace was written")
 
 
-CHECKS = (check_golden, check_prefill, check_chunks, check_generate, check_batches,
+CHECKS = (check_golden, check_prefill, check_chunks, check_rotary, check_generate, check_batches,
           check_padded_decode, check_experts, check_native, check_map, check_refusals)
 
 

@@ -1,64 +1,9 @@
 /* The command contract: every subcommand run as a user runs it, with exit status, output and
  * message. */
-#define _POSIX_C_SOURCE 200809L
-#include "tests/check.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include "tests/command.h"
 
 #define MOE   "golden/cases/mixtral_e5k2"
 #define DENSE "golden/cases/dense_gqa_w5"
-
-static char folder[] = "/tmp/mistral-ref-cli-XXXXXX";
-static char out[1 << 16], err[1 << 14];
-
-static void slurp(const char *name, char *into, size_t size) {
-    char path[256];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *in = fopen(path, "rb");
-    const size_t got = in != NULL ? fread(into, 1, size - 1, in) : 0;
-    into[got] = '\0';
-    if (in != NULL) fclose(in);
-}
-
-/* Runs `./mistral-ref ARGS`, where every @ stands for the scratch folder; leaves its output in out
- * and err. */
-static int run(const char *args) {
-    char command[4096], *at = command;
-    at += snprintf(at, 2048, "./mistral-ref ");
-    for (; *args != '\0'; args++)
-        if (*args == '@') at += sprintf(at, "%s", folder);
-        else *at++ = *args;
-    sprintf(at, " >%s/out 2>%s/err", folder, folder);
-    const int status = system(command);
-    slurp("out", out, sizeof out);
-    slurp("err", err, sizeof err);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
-}
-
-/* Command, its status, and what standard output and standard error must contain ("" anything). */
-typedef struct {
-    const char *args;
-    int         status;
-    const char *out, *err;
-} expectation;
-
-static void check_all(const expectation *e, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        const int status = run(e[i].args);
-        if (status != e[i].status)
-            fail_msg("%s: status %d, want %d\n%s%s", e[i].args, status, e[i].status, out, err);
-        if (strstr(out, e[i].out) == NULL)
-            fail_msg("%s: output lacks \"%s\":\n%s", e[i].args, e[i].out, out);
-        if (strstr(err, e[i].err) == NULL)
-            fail_msg("%s: message lacks \"%s\":\n%s", e[i].args, e[i].err, err);
-    }
-}
-
-#define CHECK_ALL(table) check_all(table, sizeof table / sizeof *table)
 
 static void test_help_and_usage(void **state) {
     (void)state;
@@ -202,18 +147,6 @@ static void test_full_output(void **state) {
     assert_int_equal(WEXITSTATUS(status), 3);
 }
 
-static int make_folder(void **state) {
-    (void)state;
-    return mkdtemp(folder) == NULL;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_help_and_usage),
@@ -224,5 +157,5 @@ int main(void) {
         cmocka_unit_test(test_paths_agree),
         cmocka_unit_test(test_full_output),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, scratch_open, remove_scratch);
 }
