@@ -74,14 +74,12 @@ mr_status mr_chat_prompt(const mr_tokenizer *tokenizer, const char *version, con
 /* info of a trace or any other tensor file (info_trace.c) */
 mr_status mr_info_trace(const mr_args *args, mr_err *err);
 
-/* ---- options.c
- * ------------------------------------------------------------------------------------------------- */
+/* ---- options.c ------------------------------------------------------------------------------- */
 
 mr_status mr_parse(int argc, char **argv, const mr_command *command, mr_args *args, mr_err *err);
 void      mr_print_options(const mr_command *command);
 
-/* ---- values.c: strict readers of option values; on failure one message naming the option
- * ------------------------ */
+/* ---- values.c: strict readers of option values; on failure one message naming the option ----- */
 
 mr_status mr_value_int(const char *option, const char *text, int64_t least, int64_t most,
                        int64_t *out, mr_err *err);
@@ -93,8 +91,7 @@ mr_status mr_value_word(const char *option, const char *text, const char *words,
 /* A whole file, or standard input for "-". */
 mr_status mr_value_file(const char *path, mr_text *out, mr_err *err);
 
-/* ---- conventions.c
- * ---------------------------------------------------------------------------------------------- */
+/* ---- conventions.c --------------------------------------------------------------------------- */
 
 /* Overrides of the configuration by options (window, theta, rounding, ...), then mr_config_check.
  * */
@@ -105,8 +102,7 @@ mr_status mr_run_choice(const mr_args *args, mr_config *config, mr_run_options *
 /* The configuration and every convention as JSON, for traces and info. */
 json_t   *mr_config_json(const mr_config *config);
 
-/* ---- session.c
- * -------------------------------------------------------------------------------------------------- */
+/* ---- session.c ------------------------------------------------------------------------------- */
 
 /* A model opened for running, with its tokenizer if the folder has one, and the prompt's tokens. */
 typedef struct {
@@ -131,8 +127,7 @@ mr_status mr_session_feed(mr_session *session, idx start, idx chunk, mr_after_ch
 mr_status mr_session_append(mr_session *session, int32_t id, mr_err *err);
 void      mr_session_close(mr_session *session);
 
-/* ---- output
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- output ---------------------------------------------------------------------------------- */
 
 /* Prints one JSON document and a newline to standard output; takes the reference. Numbers keep 17
  * digits. */

@@ -306,6 +306,7 @@ class Call:
     names: set = field(default_factory=set)
     widths: dict = field(default_factory=dict)
     masks: dict = field(default_factory=dict)
+    alive: list = field(default_factory=list)
 
     @functools.cached_property
     def who(self):
@@ -921,6 +922,7 @@ class Recorder:
             if allowed.dtype is not torch.bool:
                 allowed = allowed > torch.finfo(allowed.dtype).min / 2
             masks[id(mask)] = allowed.numpy()
+            self.call.alive.append(mask)    # so that no other mask gets its id
         allowed = allowed if mask is None else torch.from_numpy(masks[id(mask)])
         allowed = allowed[:, :1, :, :width].expand(self.call.B, -1, -1, -1)
         if "first" not in masks:
