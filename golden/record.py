@@ -914,8 +914,8 @@ class Recorder:
             else:
                 self.lost["mask"] = f"{how} attention takes no mask tensor"
                 return
-        elif mask.dim() != 4:
-            self.lost["mask"] = f"{how} attention takes no mask tensor of rank 4"
+        elif not isinstance(mask, torch.Tensor) or mask.dim() != 4:
+            self.lost["mask"] = f"{how} attention takes no mask tensor [B,1,T,keys]"
             return
         elif id(mask) not in masks:
             allowed = mask.detach().cpu()

@@ -39,6 +39,7 @@ typedef struct {
     bool        raw_gates;         /* chosen softmax values not divided by their sum */
     bool        unit_gates;        /* experts added without weights */
     bool        embedding_head;    /* logits from the embedding table */
+    bool        harmless;          /* another convention that no output shows, not a fault */
 } mr_fault;
 
 typedef struct {

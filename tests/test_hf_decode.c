@@ -63,6 +63,52 @@ static void test_decode(void **state) {
     mr_tokenizer_close(t);
 }
 
+/* Random ids, one by one, against all at once. What can come out early does: `flows`. */
+static void stream_is_decode(const char *decoder, bool flows) {
+    mr_tokenizer *t = good(file_of(
+        "`vocab`:{`a`:0,`" SP "b`:1,`<0xC3>`:2,`<0xA9>`:3,`<0xE2>`:4,`" SP "`:5,`\u00c3`:6,"
+        "`\u00a9`:7,`\u0122`:8},`merges`:[]", TOKEN(9, "\u20ac", true, false, false, false, false)
+        "," TOKEN(10, "\u20acx", false, false, false, false, false), NULL, NULL, decoder));
+    uint32_t random = 1;
+    for (int round = 0; round < 2000; round++) {
+        int32_t ids[12];
+        idx count = round % 13;
+        mr_text whole = {0}, parts = {0};
+        mr_stream stream = {0};
+        for (idx i = 0; i < count; i++) {
+            random = random * 1664525u + 1013904223u;
+            ids[i] = (int32_t)((random >> 16) % 11);
+            assert_int_equal(mr_tokenizer_stream(t, &stream, ids[i], &parts, NULL), MR_OK);
+            if (flows && count == 1 && (ids[0] <= 1 || ids[0] == 10)) assert_true(parts.count > 0);
+        }
+        assert_int_equal(mr_tokenizer_stream_end(t, &stream, &parts, NULL), MR_OK);
+        assert_int_equal(mr_tokenizer_decode(t, ids, count, &whole, NULL), MR_OK);
+        assert_string_equal(parts.byte, whole.byte);
+        mr_text_free(&whole);
+        mr_text_free(&parts);
+    }
+    mr_tokenizer_close(t);
+}
+
+#define LIST(steps) "{`type`:`Sequence`,`decoders`:[" steps "]}"
+#define REPLACE     "{`type`:`Replace`,`pattern`:{`String`:`" SP "`},`content`:` `}"
+#define STRIP(stop) "{`type`:`Strip`,`content`:` `,`start`:1,`stop`:" stop "}"
+
+static void test_streams(void **state) {
+    (void)state;
+    stream_is_decode(SPM_DECODER, true);
+    stream_is_decode("{`type`:`ByteLevel`}", true);
+    stream_is_decode("{`type`:`ByteFallback`}", true);
+    stream_is_decode(LIST(REPLACE), true);
+    stream_is_decode(LIST(REPLACE ",{`type`:`Fuse`}"), true);
+    stream_is_decode(NULL, false);
+    stream_is_decode(METASPACE("first", "true"), false);
+    stream_is_decode(LIST(REPLACE ",{`type`:`Fuse`}," STRIP("1")), false);
+    stream_is_decode(LIST("{`type`:`ByteFallback`}," REPLACE), false);
+    stream_is_decode(LIST(REPLACE "," STRIP("0")), false);
+    stream_is_decode(LIST(""), false);
+}
+
 #define PROCESSOR "{`type`:`Sequence`,`processors`:[{`type`:`ByteLevel`,`trim_offsets`:" \
     "false},{`type`:`TemplateProcessing`,`single`:[%s{`Sequence`:{`id`:`A`,`type_id`:0}}" \
     "%s],`pair`:[],`special_tokens`:{`<e>`:{`id`:`<e>`,`ids`:[3],`tokens`:[`<e>`]}," \
@@ -106,6 +152,7 @@ static void test_special(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_byte_level), cmocka_unit_test(test_decode),
+        cmocka_unit_test(test_streams),
         cmocka_unit_test(test_special),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);

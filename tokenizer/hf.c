@@ -111,6 +111,7 @@ static mr_status read_parts(const mr_hf_reading *r, idx size) {
     if (p.pretokenizer.at != NULL && mr_hf_read_pretokenizer(r, &p.pretokenizer) != MR_OK)
         return MR_BAD;
     if (p.decoder.at != NULL && mr_hf_read_decoder(r, &p.decoder) != MR_OK) return MR_BAD;
+    r->hf->flow = mr_hf_flow_of(r->hf);
     if (p.template.at != NULL && mr_hf_read_template(r, &p.template) != MR_OK) return MR_BAD;
     if (mr_hf_read_model(r, &p.model) != MR_OK) return MR_BAD;
     if (mr_hf_read_added(r, &p.added) != MR_OK) return MR_BAD;
@@ -173,5 +174,6 @@ static const char *hf_piece(const void *model, int32_t id, idx *bytes) {
 const mr_tokenizer_type mr_kind_hf = {
     .name = "tokenizer.json", .recognise = hf_recognise, .open = hf_open, .close = hf_close,
     .size = hf_size, .bos = hf_bos, .eos = hf_eos, .version = hf_version, .unicode = hf_unicode,
-    .control = hf_control, .piece = hf_piece, .encode = mr_hf_encode, .decode = mr_hf_decode,
+    .control = hf_control, .piece = hf_piece, .encode = mr_hf_encode, .stream = mr_hf_stream,
+    .stream_end = mr_hf_stream_end, .decode = mr_hf_decode,
 };

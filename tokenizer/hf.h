@@ -106,11 +106,16 @@ typedef struct {
     bool        skipped; /* special */
 } mr_hf_name;
 
+/* How a text comes out id by id: bytes as soon as they make a character; token by token, where a
+ * run of byte tokens waits for its end; or, with any other decoders, all of it at the end. */
+typedef enum { MR_HF_WAITS, MR_HF_FLOWS_BYTES, MR_HF_FLOWS_TOKENS } mr_hf_flow;
+
 typedef struct {
     char       *file;    /* owned; strings point into it */
     mr_hf_model model;
     mr_hf_added added;
     mr_hf_steps normalizer, pretokenizer, decoder;
+    mr_hf_flow  flow;
     bool        spaced;  /* there is no decoder: tokens are joined with spaces */
     mr_hf_name *name;    /* by id */
     idx         ids;
@@ -176,6 +181,20 @@ bool    mr_hf_join(void *rule, const char *text, const mr_symbol *left, const mr
 mr_status mr_hf_encode(const void *model, const char *text, idx bytes, mr_ids *out, mr_err *err);
 mr_status mr_hf_decode(const void *model, const int32_t *ids, idx count, mr_text *out,
                        mr_err *err);
+mr_status mr_hf_stream(const void *model, mr_stream *stream, int32_t id, mr_text *out,
+                       mr_err *err);
+mr_status mr_hf_stream_end(const void *model, mr_stream *stream, mr_text *out, mr_err *err);
+
+/* Parts of decoding that a stream needs: the first `steps` decoders only; the bytes of a token all
+ * of whose characters stand for one, else the token as it is; the value of "<0x41>", -1 for other
+ * tokens. */
+mr_status mr_hf_decode_partly(const mr_hf *hf, int steps, const int32_t *ids, idx count,
+                              mr_text *out, mr_err *err);
+mr_status mr_hf_put_token_bytes(const char *token, idx bytes, mr_text *out, mr_err *err);
+int       mr_hf_byte_value(const char *token, idx size);
+
+/* How the decoders of this file can be streamed. */
+mr_hf_flow mr_hf_flow_of(const mr_hf *hf);
 
 void mr_hf_model_close(mr_hf_model *model);
 void mr_hf_added_close(mr_hf_added *added);

@@ -43,9 +43,9 @@ static int hex_digit(char c) {
          : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* The value of "<0x41>", in small letters too; -1 for other tokens. The library reads the number
- * with a function that takes a plus sign for granted: "<0x+A>" is 10. */
-static int byte_value(const char *token, idx size) {
+/* The library reads the number with a function that takes a plus sign for granted: "<0x+A>" is
+ * 10; small letters count too. */
+int mr_hf_byte_value(const char *token, idx size) {
     if (size != 6 || memcmp(token, "<0x", 3) != 0 || token[5] != '>') return -1;
     int high = token[3] == '+' ? 0 : hex_digit(token[3]), low = hex_digit(token[4]);
     return high < 0 || low < 0 ? -1 : 16 * high + low;
@@ -83,7 +83,7 @@ static mr_status byte_fallback(const mr_hf_step *step, const mr_hf_pieces *in, m
     (void)step;
     for (idx i = 0; i < in->count && status == MR_OK; i++) {
         const char *token = in->text.byte + in->piece[i].start;
-        int value = byte_value(token, in->piece[i].size);
+        int value = mr_hf_byte_value(token, in->piece[i].size);
         if (value >= 0) {
             status = mr_text_append(&run, &(char){(char)value}, 1, err);
             continue;
@@ -150,8 +150,7 @@ static mr_status metaspace(const mr_hf_step *step, const mr_hf_pieces *in, mr_hf
     return status;
 }
 
-/* The bytes of a token all of whose characters stand for one; else the token as it is. */
-static mr_status put_token_bytes(const char *token, idx bytes, mr_text *out, mr_err *err) {
+mr_status mr_hf_put_token_bytes(const char *token, idx bytes, mr_text *out, mr_err *err) {
     idx before = out->count, size;
     if (mr_text_reserve(out, bytes, err) != MR_OK) return MR_BAD;
     for (idx at = 0; at < bytes; at += size) {
@@ -171,8 +170,8 @@ static mr_status byte_level(const mr_hf_step *step, const mr_hf_pieces *in, mr_h
     mr_status status = mr_text_reserve(&bytes, 0, err);
     (void)step;
     for (idx i = 0; i < in->count && status == MR_OK; i++)
-        status = put_token_bytes(in->text.byte + in->piece[i].start, in->piece[i].size, &bytes,
-                                 err);
+        status = mr_hf_put_token_bytes(in->text.byte + in->piece[i].start, in->piece[i].size,
+                                       &bytes, err);
     if (status == MR_OK)
         status = mr_utf8_clean(bytes.byte, bytes.count, MR_BAD_PART, &out->text, err);
     mr_text_free(&bytes);
@@ -205,12 +204,11 @@ static mr_status put_tokens(const mr_hf *hf, const int32_t *ids, idx count, mr_h
     return status;
 }
 
-mr_status mr_hf_decode(const void *model, const int32_t *ids, idx count, mr_text *out,
-                       mr_err *err) {
-    const mr_hf *hf = model;
+mr_status mr_hf_decode_partly(const mr_hf *hf, int steps, const int32_t *ids, idx count,
+                              mr_text *out, mr_err *err) {
     mr_hf_pieces tokens = {0}, spare = {0};
     mr_status status = put_tokens(hf, ids, count, &tokens, err);
-    for (int i = 0; i < hf->decoder.count && status == MR_OK; i++) {
+    for (int i = 0; i < steps && status == MR_OK; i++) {
         const mr_hf_step *step = &hf->decoder.step[i];
         spare.count = spare.text.count = 0;
         status = mr_text_reserve(&spare.text, 0, err);
@@ -225,4 +223,10 @@ mr_status mr_hf_decode(const void *model, const int32_t *ids, idx count, mr_text
     mr_hf_pieces_free(&tokens);
     mr_hf_pieces_free(&spare);
     return status;
+}
+
+mr_status mr_hf_decode(const void *model, const int32_t *ids, idx count, mr_text *out,
+                       mr_err *err) {
+    const mr_hf *hf = model;
+    return mr_hf_decode_partly(hf, hf->decoder.count, ids, count, out, err);
 }

@@ -121,6 +121,7 @@ static void sort_marks(letters *all) {
 static int32_t composed(int32_t first, int32_t second) {
     utf8proc_int32_t pair[2] = {first, second};
     if (second < 0x300 || (first == 0x11935 && second == 0x11930)) return 0; /* 0x11938 is newer */
+    if (second == 0x11A7) return 0; /* stands for "no final consonant": utf8proc would drop it */
     utf8proc_ssize_t left = utf8proc_normalize_utf32(pair, 2, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
     return left == 1 ? pair[0] : 0;
 }
