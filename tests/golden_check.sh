@@ -17,6 +17,6 @@ run golden/unicode_classes.py --check
 run tests/sentencepiece_differential.py --count 20000 "$data"/*.model*
 run tests/charsmap_differential.py --count 1000
 run tests/tekken_differential.py --codes "$data"/tekken_240911.json
-run tests/hf_differential.py
+run tests/hf_differential.py --models "$data" golden/tokenizers/hf_*.json
 run tests/chat_differential.py ./mistral-ref
 run tests/record_check.py

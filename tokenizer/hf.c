@@ -5,7 +5,6 @@
 
 #include "tokenizer/hf_read.h"
 #include "tokenizer/kind.h"
-#include "tokenizer/lists.h"
 #include "tokenizer/pretoken.h"
 
 /* Also the way out of a failed open: everything not yet opened is still zero. */

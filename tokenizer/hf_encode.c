@@ -1,9 +1,7 @@
 /* Text to ids: added tokens out, normalize, again, pre-tokenize, and BPE on each piece.
  *
  * Upstream: tokenizer/mod.rs, encode_single_sequence; models/bpe/model.rs, merge_word. */
-#include <string.h>
-
-#include "tokenizer/hf_unicode.h"
+#include "tokenizer/hf.h"
 #include "tokenizer/lists.h"
 #include "tokenizer/stream.h"
 #include "tokenizer/utf8.h"
