@@ -78,6 +78,25 @@ static bool ends_with(const char *text, const char *ending) {
     return n >= m && strcmp(text + n - m, ending) == 0;
 }
 
+/* The folder's tokenizer, if it has one: kind, version, size, and the Unicode tables it splits by. */
+static void describe_tokenizer(const char *folder, json_t *into) {
+    mr_tokenizer *t = NULL;
+    if (mr_tokenizer_open(folder, &t, NULL)) return;
+    const char *kind = mr_tokenizer_kind(t), *version = mr_tokenizer_version(t);
+    const char *unicode = mr_tokenizer_unicode(t);
+    const idx size = mr_tokenizer_size(t);
+    const int32_t bos = mr_tokenizer_bos(t), eos = mr_tokenizer_eos(t);
+    if (into != NULL)
+        json_object_set_new(into, "tokenizer",
+                            json_pack("{s:s,s:s,s:I,s:I,s:I,s:s}", "kind", kind, "version", version,
+                                      "size", (json_int_t)size, "bos", (json_int_t)bos, "eos",
+                                      (json_int_t)eos, "unicode", unicode));
+    else
+        printf("tokenizer           %s %s, %td ids, BOS %ld, EOS %ld%s%s\n", kind, version, size,
+               (long)bos, (long)eos, *unicode != '\0' ? ", Unicode " : "", unicode);
+    mr_tokenizer_close(t);
+}
+
 mr_status mr_cmd_info(const mr_args *args, mr_err *err) {
     if (ends_with(args->model, ".npz") || ends_with(args->model, ".safetensors"))
         return mr_info_trace(args, err);
@@ -87,7 +106,8 @@ mr_status mr_cmd_info(const mr_args *args, mr_err *err) {
         return err->code;
     int64_t context = c.max_positions > 0 ? c.max_positions : 32768;
     if (mr_value_int("--context", args->context, 1, INT32_MAX, &context, err)) return err->code;
-    if (args->json) return mr_print_json(document(&c, warning, (idx)context), err);
-    print_text(&c, warning, (idx)context);
-    return MR_OK;
+    json_t *result = args->json ? document(&c, warning, (idx)context) : NULL;
+    if (result == NULL) print_text(&c, warning, (idx)context);
+    describe_tokenizer(args->model, result);
+    return result != NULL ? mr_print_json(result, err) : MR_OK;
 }

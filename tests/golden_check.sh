@@ -12,6 +12,7 @@ run() {
 }
 
 run golden/check.py
+run golden/make_hf_tokenizers.py --check
 run golden/make_tokenizers.py --check
 run golden/unicode_classes.py --check
 run tests/sentencepiece_differential.py --count 20000 "$data"/*.model*
