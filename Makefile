@@ -47,7 +47,7 @@ PYTHON  = golden/.venv/bin/python
 ifeq ($(MAKELEVEL),0)
 .NOTPARALLEL:   # `make deps test`: one goal after the other; the builds below them use all cores
 endif
-.PHONY: all build deps demo test selftest lint san valgrind cov determinism golden golden-check bench install clean help
+.PHONY: detection all build deps demo test selftest lint san valgrind cov determinism golden golden-check bench install clean help
 all:            ## build the library and ./mistral-ref
 	@$(MAKE) --no-print-directory -j$(JOBS) build
 
@@ -81,11 +81,16 @@ $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(BUILD)/tests/check.o $(LIB)
 .PRECIOUS: $(BUILD)/tests/%.o
 
 # A second implementation with seeded bugs, which the verifier is measured on (tests/port/README.md).
-PORT   := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/port/detect.c,$(wildcard tests/port/*.c)))
+DETECT := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/port/detect.c tests/port/detect/*.c))
+PORT   := $(filter-out $(DETECT),$(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/port/*.c)))
 $(BUILD)/port: $(PORT) $(LIB)
 	$(SAY)
 	$(Q)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $(PORT) $(LIB) $(LIBS)
 	@cp -f $@ build/port
+
+$(BUILD)/detect: $(DETECT) $(LIB) $(BUILD)/port
+	$(SAY)
+	$(Q)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $(DETECT) $(LIB) $(LIBS)
 
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIB)
 	$(SAY)
@@ -121,6 +126,10 @@ valgrind:       ## the tests under valgrind memcheck
 cov:            ## line coverage: ref/ 100 %, the rest 90 %
 	@find build -name "*.gcda" -delete 2>/dev/null; $(MAKE) --no-print-directory test COV=1 OPT=-O0
 	@tests/cov.sh
+
+detection: all  ## docs/DETECTION.md: what the verifier finds in the seeded port (needs python3; takes minutes)
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/detect
+	@tests/port/detection.sh $(BUILD)/port $(BUILD)/detect ./mistral-ref
 
 determinism:    ## one hash of a MoE trace over threads, compilers and optimisation levels
 	@tests/determinism.sh

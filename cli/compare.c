@@ -40,6 +40,7 @@ static mr_status read_arithmetic(comparison *c, mr_err *err) {
     if (strcmp(c->store, "f64") == 0) c->store = "f32";   /* a double port obeys the float bounds */
     if (!mr_arithmetic_of(c->store, c->sum, &c->arithmetic))
         return mr_fail(err, MR_USAGE, "--dtype: %s is not known", c->store);
+    if (c->meta.wide_inside && c->arithmetic.inside > 0x1p-24) c->arithmetic.inside = 0x1p-24;
     return MR_OK;
 }
 
@@ -53,7 +54,8 @@ static mr_status verify(comparison *c, mr_err *err) {
     if (status != MR_DISAGREE) return status;
     mr_find_causes(&c->model.model, &c->meta, c->port, &c->arithmetic, &c->verification, &c->causes,
                    err);
-    return err->code != MR_OK ? err->code : MR_DISAGREE;
+    if (err->code != MR_OK) return err->code;
+    return c->causes.harmless ? MR_OK : MR_DISAGREE;
 }
 
 /* ---- text ------------------------------------------------------------------------------------ */
@@ -67,21 +69,28 @@ static void print_finding(const mr_finding *f) {
     printf("%s%s\n", f->note[0] != '\0' ? "\n      " : "", f->note);
 }
 
+static void print_fault(const comparison *c) {
+    const mr_verification *v = &c->verification;
+    printf("FAULT in %s\n", v->list[v->first].name);
+    print_finding(&v->list[v->first]);
+    if (c->causes.count == 0)
+        printf("cause: none of %td hypotheses reproduces the port\n", c->causes.tried);
+    for (idx i = 0; i < c->causes.count; i++)
+        printf("%s: %s (the reference with this fault reproduces all %td tensors)\n",
+               i == 0 ? "cause, proved" : "  or, not to be told apart", c->causes.proved[i].name,
+               v->count);
+    if (v->faults > 1) printf("%td more tensors introduce errors of their own:\n", v->faults - 1);
+    for (idx i = v->first + 1, shown = 0; i < v->count && shown < 8; i++)
+        if (v->list[i].verdict == MR_FAULT) print_finding(&v->list[i]), shown++;
+}
+
 static void print_text(const comparison *c) {
     const mr_verification *v = &c->verification;
-    if (v->first >= 0) {
-        printf("FAULT in %s\n", v->list[v->first].name);
-        print_finding(&v->list[v->first]);
-        if (c->causes.count == 0)
-            printf("cause: none of %td hypotheses reproduces the port\n", c->causes.tried);
-        for (idx i = 0; i < c->causes.count; i++)
-            printf("cause, proved: %s (the reference with this fault reproduces all %td tensors)\n",
-                   c->causes.proved[i].name, v->count);
-        if (v->faults > 1)
-            printf("%td more tensors introduce errors of their own:\n", v->faults - 1);
-        for (idx i = v->first + 1, shown = 0; i < v->count && shown < 8; i++)
-            if (v->list[i].verdict == MR_FAULT) print_finding(&v->list[i]), shown++;
-    }
+    const bool fault = v->first >= 0 && !c->causes.harmless;
+    if (fault) print_fault(c);
+    else if (v->first >= 0)
+        printf("explained: %s: %s; no output shows it\n", v->list[v->first].name,
+               c->causes.proved[0].name);
     for (idx i = 0; i < v->count; i++)
         if (v->list[i].verdict == MR_EXPLAINED)
             printf("explained: %s: %s\n", v->list[i].name, v->list[i].note);
@@ -90,8 +99,8 @@ static void print_text(const comparison *c) {
         if (v->list[i].verdict == MR_AGREES && v->list[i].ratio > worst) worst = v->list[i].ratio;
     printf("%s: %td tensors verified, %td faults, %td explained choices, %td prove nothing; "
            "largest error/bound of the others %.3g (stored in %s, sums in %s)\n",
-           v->faults > 0 ? "DISAGREES" : "agrees", v->count, v->faults, v->explained, v->nothing,
-           worst, c->store, c->sum);
+           fault ? "DISAGREES" : "agrees", v->count, fault ? v->faults : 0,
+           v->explained + (fault ? 0 : v->faults), v->nothing, worst, c->store, c->sum);
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------ */

@@ -78,7 +78,8 @@ static bool ends_with(const char *text, const char *ending) {
     return n >= m && strcmp(text + n - m, ending) == 0;
 }
 
-/* The folder's tokenizer, if it has one: kind, version, size, and the Unicode tables it splits by. */
+/* The folder's tokenizer, if it has one: kind, version, size, and the Unicode tables it splits by.
+ * */
 static void describe_tokenizer(const char *folder, json_t *into) {
     mr_tokenizer *t = NULL;
     if (mr_tokenizer_open(folder, &t, NULL)) return;

@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "ref/half.h"
+
 #define SIGMAS  6.0   /* of the statistical bound */
 #define U32     0x1p-24
 #define FUNCTION_ULPS 4.0   /* error of exp, rsqrt, sin, cos and division in units of `sum` */
@@ -23,7 +25,7 @@ bool mr_arithmetic_of(const char *store, const char *sum, mr_arithmetic *out) {
     int found = 0;
     for (int i = 0; i < 4; i++) {
         if (i < 3 && strcmp(store, types[i].name) == 0) {
-            out->store = types[i].unit;
+            out->store = out->inside = types[i].unit;
             out->tiny = types[i].tiny;
             out->storage = types[i].storage;
             found |= 1;
@@ -45,10 +47,14 @@ mr_bounded mr_bounded_at(mr_bounded x, idx offset) {
  * n u reaches 1/2 nothing better than "twice" is certain. */
 static double gamma_of(double n, double u) { return n * u < 0.5 ? n * u / (1 - n * u) : 2 * n * u; }
 
-/* The result is stored `times` times, each time rounded. */
+/* The result is rounded `times` times to the unit u. */
+static void rounded(mr_bounded y, idx i, double times, double u, const mr_arithmetic *a) {
+    y.e[i] += times * u * (fabs(y.v[i]) + y.e[i]) + times * a->tiny;
+    y.s[i] = hypot(y.s[i], sqrt(times) * u * fabs(y.v[i])) + times * a->tiny;
+}
+
 static void stored(mr_bounded y, idx i, double times, const mr_arithmetic *a) {
-    y.e[i] += times * a->store * (fabs(y.v[i]) + y.e[i]) + times * a->tiny;
-    y.s[i] = hypot(y.s[i], sqrt(times) * a->store * fabs(y.v[i])) + times * a->tiny;
+    rounded(y, i, times, a->store, a);
 }
 
 /* (V1) a copy; rounded when the table is wider than the storage (mr_embedding rounds v itself) */
@@ -69,6 +75,7 @@ void mr_bound_rmsnorm(mr_bounded y, mr_bounded x, const mr_matrix *g, idx T, dou
     const idx d = g->cols;
     const double own = gamma_of((double)d + 2, a->sum) / 2 + FUNCTION_ULPS * a->sum;
     const double random = SIGMAS * sqrt((double)d) * a->sum / 2 + FUNCTION_ULPS * a->sum;
+    const int32_t gain_row = 0;
     for (idx t = 0; t < T; t++) {
         const mr_bounded row = mr_bounded_at(x, t * d), out = mr_bounded_at(y, t * d);
         double square = 0, cross = 0, noise = 0;
@@ -80,9 +87,10 @@ void mr_bound_rmsnorm(mr_bounded y, mr_bounded x, const mr_matrix *g, idx T, dou
         const double r = 1 / sqrt(square / (double)d + eps);
         const double relative = cross / (double)d * r * r + own;
         const double likely = sqrt(noise) / (double)d * r * r + random;
-        mr_rmsnorm_f64(out.v, row.v, g, 1, eps, MR_STORE_WIDE);
+        mr_embedding_f64(out.v, &gain_row, g, 1, a->storage);   /* as the port stores g */
         for (idx i = 0; i < d; i++) {
-            const double gain = row.v[i] != 0 ? fabs(out.v[i] / row.v[i]) : 0;
+            const double gain = fabs(out.v[i]) * r;
+            out.v[i] *= r * row.v[i];
             out.e[i] = gain * row.e[i] * (1 + relative) + fabs(out.v[i]) * relative;
             out.s[i] = hypot(gain * row.s[i], fabs(out.v[i]) * likely);
             stored(out, i, 2, a);
@@ -134,20 +142,32 @@ static void rope_pair(mr_bounded y, mr_bounded x, idx p, idx q, double c, double
     stored(y, q, 1, a);
 }
 
+/* Cosines and sines of one position. */
+static void turn(double *c, double *s, int64_t position, idx D, double theta,
+                 const mr_rotation *by) {
+    mr_rope_table_f64(c, s, &position, 1, D, theta, by->angles);
+    for (idx i = 0; i < D / 2 && by->frequencies != MR_STORE_WIDE; i++) {
+        const double f = mr_round(pow(theta, -2.0 * (double)i / (double)D), by->frequencies);
+        c[i] = cos((double)position * f);
+        s[i] = sin((double)position * f);
+    }
+}
+
 void mr_bound_rope(mr_bounded y, mr_bounded x, const int64_t *position, idx T, idx heads, idx D,
-                   double theta, mr_rope_angles angles, mr_rope_layout layout,
-                   const mr_arithmetic *a) {
-    const double rounding = a->store > a->sum ? a->store : a->sum;
-    const idx step = layout == MR_INTERLEAVED ? 1 : D / 2;
+                   const mr_rotation *by, const mr_arithmetic *a) {
+    const double rounding = a->inside > a->sum ? a->inside : a->sum;
+    const idx step = by->layout == MR_INTERLEAVED ? 1 : D / 2;
     double c[MR_MAX_HEAD_DIM / 2], s[MR_MAX_HEAD_DIM / 2];
     for (idx t = 0; t < T; t++) {
-        mr_rope_table_f64(c, s, &position[t], 1, D, theta, angles);
+        const bool late = by->table > 0 && position[t] >= by->table;
+        const double theta = late ? by->table_theta : by->theta;
+        turn(c, s, position[t], D, theta, by);
         for (idx i = 0; i < D / 2; i++) {
             const double angle = fabs((double)position[t]) *
                                  pow(theta, -2.0 * (double)i / (double)D);
             const double off = fmin(2, (i == 0 ? 1 : 10) * U32 * angle + 2 * U32 + rounding);
             for (idx h = 0; h < heads; h++) {
-                const idx p = (t * heads + h) * D + (layout == MR_INTERLEAVED ? 2 * i : i);
+                const idx p = (t * heads + h) * D + (by->layout == MR_INTERLEAVED ? 2 * i : i);
                 rope_pair(y, x, p, p + step, c[i], s[i], off, rounding, a);
             }
         }
@@ -156,12 +176,12 @@ void mr_bound_rope(mr_bounded y, mr_bounded x, const int64_t *position, idx T, i
 
 /* (V5) |ds| <= scale sum_c ( |q| e_k + e_q |k| + (gamma_(D+1) + 2 operand) |q| |k| ), two stores:
  * before and after the scale */
-void mr_bound_scores(mr_bounded scores, mr_bounded q, mr_bounded k, idx from, idx to, idx D,
+void mr_bound_scores(mr_bounded scores, mr_bounded q, mr_bounded k, const idx *keys, idx n, idx D,
                      idx width, double scale, const mr_arithmetic *a) {
     const double g = gamma_of((double)D + 1, a->sum) + 2 * a->operand;
     const double random = SIGMAS * (sqrt((double)D) * a->sum + a->operand);
-    for (idx j = from; j < to; j++) {
-        const mr_bounded row = mr_bounded_at(k, j * width);
+    for (idx j = 0; j < n; j++) {
+        const mr_bounded row = mr_bounded_at(k, keys[j] * width);
         double v = 0, e = 0, square = 0;
         for (idx c = 0; c < D; c++) {
             const double aq = fabs(q.v[c]) + q.e[c], ak = fabs(row.v[c]) + row.e[c];
@@ -171,10 +191,10 @@ void mr_bound_scores(mr_bounded scores, mr_bounded q, mr_bounded k, idx from, id
             e += aq * row.e[c] + q.e[c] * fabs(row.v[c]) + g * aq * ak;
             square += noise * noise;
         }
-        scores.v[j - from] = v * scale;
-        scores.e[j - from] = e * scale;
-        scores.s[j - from] = sqrt(square) * scale;
-        stored(scores, j - from, 2, a);
+        scores.v[j] = v * scale;
+        scores.e[j] = e * scale;
+        scores.s[j] = sqrt(square) * scale;
+        rounded(scores, j, 2, a->inside, a);
     }
 }
 
@@ -199,25 +219,27 @@ void mr_bound_softmax(mr_bounded probs, mr_bounded scores, idx n, const mr_arith
     for (idx j = 0; j < n; j++) {
         probs.e[j] = probs.v[j] * expm1(probs.e[j] + total);
         probs.s[j] = probs.v[j] * expm1(probs.s[j] + random);
-        stored(probs, j, 1, a);
+        rounded(probs, j, 1, a->inside, a);
     }
 }
 
-/* (V7) |do| <= sum_j ( e_p |v| + p e_v + (gamma_n + 2 operand) p |v| ), then one store */
-void mr_bound_weighted_sum(mr_bounded o, mr_bounded probs, mr_bounded v, idx from, idx to, idx D,
-                           idx width, const mr_arithmetic *a) {
-    const double n = (double)(to - from);
-    const double g = gamma_of(2 * n + 4, a->sum) + 2 * a->operand;   /* online softmax rescales */
-    const double random = SIGMAS * (sqrt(n) * a->sum + a->operand);
+/* (V7) |do| <= sum_j ( e_p |v| + p e_v + (gamma_n + 2 operand + store) p |v| ), then one store.
+ * Online softmax rescales, and a matrix unit takes p in the storage type, not normalised yet and
+ * whatever was recorded as probs. */
+void mr_bound_weighted_sum(mr_bounded o, mr_bounded probs, mr_bounded v, const idx *keys, idx n,
+                           idx D, idx width, const mr_arithmetic *a) {
+    const double g = gamma_of(2 * (double)n + 4, a->sum) + 2 * a->operand + a->store;
+    const double random = SIGMAS * (sqrt((double)n) * a->sum + a->operand) + a->store;
     for (idx c = 0; c < D; c++) {
         double value = 0, e = 0, square = 0;
-        for (idx j = from; j < to; j++) {
-            const idx at = j * width + c;
-            const double p = probs.v[j - from], ep = probs.e[j - from];
-            const double noise = hypot(hypot(probs.s[j - from] * v.v[at], p * v.s[at]),
+        for (idx j = 0; j < n; j++) {
+            const idx at = keys[j] * width + c;
+            const double p = probs.v[j], ep = probs.e[j];
+            const double noise = hypot(hypot(probs.s[j] * v.v[at], p * v.s[at]),
                                        random * p * v.v[at]);
             value += p * v.v[at];
-            e += ep * (fabs(v.v[at]) + v.e[at]) + p * v.e[at] + g * (p + ep) * fabs(v.v[at]);
+            e += ep * (fabs(v.v[at]) + v.e[at]) + p * v.e[at] + g * (p + ep) * fabs(v.v[at]) +
+                 a->tiny * fabs(v.v[at]);
             square += noise * noise;
         }
         o.v[c] = value;

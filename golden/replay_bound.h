@@ -11,6 +11,8 @@
 /* Unit roundoffs of a port: half the distance from 1 to the next number of the type. */
 typedef struct {
     double     store;     /* what tensors are stored in: 2^-24 f32, 2^-11 f16, 2^-8 bf16 */
+    double     inside;    /* what kernels keep: scores, probabilities, gate weights, cosines;
+                           * `store`, unless the port is known to hold them wider */
     double     sum;       /* what sums and functions are computed in */
     double     operand;   /* rounding of matrix operands on their way in: 0, or 2^-11 for tf32 */
     double     tiny;      /* largest error of a result that underflows */
@@ -38,22 +40,31 @@ void mr_bound_rmsnorm(mr_bounded y, mr_bounded x, const mr_matrix *g, idx T, dou
 void mr_bound_linear(mr_bounded y, mr_bounded x, const mr_matrix *W, idx T, const mr_arithmetic *a,
                      double *room);
 
+typedef struct {
+    double         theta;
+    mr_rope_angles angles;
+    mr_rope_layout layout;
+    mr_storage     frequencies;   /* what they are rounded to */
+    idx            table;         /* > 0: positions from here on use table_theta */
+    double         table_theta;
+} mr_rotation;
+
 /* (V4) rotation of x [T,heads,D] by the angles of position[t] */
 void mr_bound_rope(mr_bounded y, mr_bounded x, const int64_t *position, idx T, idx heads, idx D,
-                   double theta, mr_rope_angles angles, mr_rope_layout layout,
-                   const mr_arithmetic *a);
+                   const mr_rotation *by, const mr_arithmetic *a);
 
-/* (V5) s_j = (q . k_j) scale over the keys [from,to) of one head
- * scores: [to-from]  q: [D]  k: rows of `width` elements, already at the head's channels */
-void mr_bound_scores(mr_bounded scores, mr_bounded q, mr_bounded k, idx from, idx to, idx D,
+/* (V5) s_j = (q . k_j) scale over the n keys of one head
+ * scores: [n]  q: [D]  k: rows of `width` elements, already at the head's channels; key j of the
+ * list is row keys[j] */
+void mr_bound_scores(mr_bounded scores, mr_bounded q, mr_bounded k, const idx *keys, idx n, idx D,
                      idx width, double scale, const mr_arithmetic *a);
 
 /* (V6) softmax of n scores; probs may be scores */
 void mr_bound_softmax(mr_bounded probs, mr_bounded scores, idx n, const mr_arithmetic *a);
 
-/* (V7) o = sum_j p_j v_j : [D] over the keys [from,to); v as k above */
-void mr_bound_weighted_sum(mr_bounded o, mr_bounded probs, mr_bounded v, idx from, idx to, idx D,
-                           idx width, const mr_arithmetic *a);
+/* (V7) o = sum_j p_j v_j : [D] over the n keys; v as k above */
+void mr_bound_weighted_sum(mr_bounded o, mr_bounded probs, mr_bounded v, const idx *keys, idx n,
+                           idx D, idx width, const mr_arithmetic *a);
 
 /* (V8) y = x + z, and y = silu(gate) * up, of n numbers */
 void mr_bound_add(mr_bounded y, mr_bounded x, mr_bounded z, idx n, const mr_arithmetic *a);

@@ -6,12 +6,14 @@
 
 #define MR_MAX_CAUSES 8
 
-/* Each proved fault reproduces every tensor of the port within its bound; the best fit comes first,
+/* Each proved fault reproduces every tensor of the port within its bound, with bounds that are not
+ * much wider than those of the model as it is; the best fit comes first,
  * and faults that fit more than ten times worse by the statistical bound are left out. */
 typedef struct {
     idx      tried, count;
     mr_fault proved[MR_MAX_CAUSES];
     double   fit[MR_MAX_CAUSES];      /* largest error / statistical bound of any tensor */
+    bool     harmless;                /* the best is a convention that no output shows */
 } mr_causes;
 
 /* Tries every hypothesis that can act on the first faulty tensor. A cause is proved when the

@@ -64,6 +64,20 @@ static mr_status read_tokens(const json_t *json, const char *source, mr_meta *m,
     return MR_OK;
 }
 
+/* How the run was divided into calls. Only hypotheses look at it, so it may be absent. */
+static void read_calls(const json_t *json, mr_meta *m) {
+    static const char *const batches[] = {"alone", "right", "left", "packed"};
+    const char *batch = json_string_value(json_object_get(json, "layout"));
+    for (int i = 0; batch != NULL && i < 4; i++)
+        if (strcmp(batch, batches[i]) == 0) m->batch = (mr_batch)i;
+    const json_int_t chunk = json_integer_value(json_object_get(json, "chunk")),
+                     decode = json_integer_value(json_object_get(json, "decode"));
+    const char *inside = json_string_value(json_object_get(json, "inside"));
+    m->wide_inside = inside != NULL && strcmp(inside, "f32") == 0;
+    m->chunk = chunk > 0 && chunk < INT32_MAX ? (idx)chunk : 0;
+    m->decode = decode > 0 && decode < INT32_MAX ? (idx)decode : 0;
+}
+
 static void read_gaps(const json_t *json, mr_meta *m) {
     const char *layer;
     json_t *gaps, *gap;
@@ -84,6 +98,7 @@ mr_status mr_meta_read(const char *source, const char *text, mr_meta *out, mr_er
     const mr_status status =
         read_words(json, source, out, err) || read_tokens(json, source, out, err) ? MR_BAD : MR_OK;
     read_gaps(json, out);
+    read_calls(json, out);
     json_decref(json);
     if (status != MR_OK) mr_meta_free(out);
     return status;

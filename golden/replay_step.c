@@ -43,7 +43,8 @@ void mr_replay_end(mr_walk *w, mr_finding *f) {
     if (f->verdict == MR_FAULT && o->first < 0) o->first = o->count - 1;
 }
 
-bool mr_replay_begin(mr_walk *w, idx layer, const char *name, int rank, const idx *dim, mr_finding *f) {
+bool mr_replay_begin(mr_walk *w, idx layer, const char *name, int rank, const idx *dim,
+                     mr_finding *f) {
     memset(f, 0, sizeof *f);
     f->worst = -1;
     if (layer < 0) snprintf(f->name, sizeof f->name, "%s", name);
@@ -67,17 +68,20 @@ bool mr_replay_begin(mr_walk *w, idx layer, const char *name, int rank, const id
 /* |error| / bound; equal is 0, NaN on one side and an error without room for one are infinite. */
 static double ratio_of(double expected, double found, double bound) {
     if (expected == found || (isnan(expected) && isnan(found))) return 0;
+    if (isnan(expected) || !isfinite(found)) return (double)INFINITY;
+    if (!(bound < 1e100)) return 0;   /* no bound is known: a choice that nobody recorded */
     const double ratio = fabs(found - expected) / bound;
     return isnan(ratio) ? (double)INFINITY : ratio;
 }
 
 void mr_replay_piece(const mr_walk *w, mr_finding *f, mr_bounded x, idx offset, idx n) {
-    double error = 0, norm = 0;
+    double error = 0, norm = 0, width = 0;
     for (idx i = 0; i < n; i++) {
         const double found = w->recorded[offset + i];
         const double ratio = ratio_of(x.v[i], found, x.e[i]),
                      likely = ratio_of(x.v[i], found, x.s[i]);
         f->beyond += ratio > 1;
+        width += x.e[i] * x.e[i];
         if (likely > f->likely) f->likely = likely;
         if (f->worst < 0 || ratio > f->ratio) {
             f->ratio = ratio;
@@ -94,6 +98,8 @@ void mr_replay_piece(const mr_walk *w, mr_finding *f, mr_bounded x, idx offset, 
         x.e[i] = x.s[i] = 0;
     }
     f->elements += n;
+    f->distance = hypot(f->distance, sqrt(error));
+    f->width = hypot(f->width, sqrt(width));
     const double relative = norm > 0 ? sqrt(error / norm) : error > 0 ? (double)INFINITY : 0;
     if (relative > f->introduced) f->introduced = relative;
 }
@@ -105,7 +111,8 @@ static bool constant(mr_bounded x, idx n) {
     return n > 1;
 }
 
-void mr_replay_step(mr_walk *w, idx layer, const char *name, mr_bounded x, int rank, const idx *dim) {
+void mr_replay_step(mr_walk *w, idx layer, const char *name, mr_bounded x, int rank,
+                    const idx *dim) {
     mr_finding f;
     const idx n = mr_count(rank, dim);
     if (!mr_replay_begin(w, layer, name, rank, dim, &f)) return;

@@ -26,35 +26,29 @@ static mr_status make_room(mr_walk *w, double **numbers, idx **indices, mr_err *
     const idx T = w->T, d = c->dim, H = c->n_heads, G = c->n_kv_heads, D = c->head_dim;
     const idx K = c->n_experts_per_tok, E = c->n_experts, F = c->hidden_dim;
     const idx widest = F > d ? (F > H * D ? F : H * D) : (d > H * D ? d : H * D);
-    const idx sizes[] = {T * d, T * d, T * H * D, T * G * D, T * G * D, w->S, T * H * D, T * d,
-                         T * F, T * F, T * F, T * E, T * K, T * d, T * K * d, T * c->vocab_size};
+    const idx sizes[] = {T * d, T * d, T * H * D, T * G * D, T * G * D, w->S, T * H * D,
+                         T * d, T * F, T * F, T * F, T * E, T * K, K, T * d, T * K * d,
+                         T * c->vocab_size};
     mr_bounded *const into[] = {&w->x, &w->normed, &w->q, &w->k, &w->v, &w->scores, &w->attention,
                                 &w->out_row, &w->w1, &w->w3, &w->act, &w->logits, &w->gates,
-                                &w->expert_in, &w->expert_out, &w->head};
+                                &w->kept, &w->expert_in, &w->expert_out, &w->head};
     idx total = largest(w->port) + 2 * widest;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) total += 3 * sizes[i];
     double *pool = *numbers = mr_alloc(total, sizeof *pool, err);
-    idx *at = *indices = mr_alloc(4 * T + 3 * T * K + E + 1, sizeof *at, err);
+    idx *at = *indices = mr_alloc(4 * T + w->S + 3 * T * K + E + 1, sizeof *at, err);
     if (pool == NULL || at == NULL) return MR_BAD;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) *into[i] = take(&pool, sizes[i]);
     w->room = pool;
     w->recorded = pool + 2 * widest;
-    w->column = at, w->place = at + T, w->copy = at + 2 * T, w->put = w->copy + T * K;
+    w->column = at, w->place = at + T, w->call = at + 2 * T, w->call_end = at + 3 * T;
+    w->keys = at + 4 * T, w->copy = w->keys + w->S, w->put = w->copy + T * K;
     w->bin = w->put + T * K;
-    w->position = mr_alloc(T, sizeof *w->position, err);
+    w->position_q = mr_alloc(2 * T, sizeof *w->position_q, err);
+    w->kind = mr_alloc(T, sizeof *w->kind, err);
     w->experts = mr_alloc(T * K, sizeof *w->experts, err);
-    return w->position != NULL && w->experts != NULL ? MR_OK : MR_BAD;
-}
-
-/* Token t of the trace: which sequence, where in it, at which absolute position. */
-static void place_tokens(mr_walk *w) {
-    idx t = 0;
-    for (idx b = 0; b < w->meta->n_seqs; b++)
-        for (idx a = 0, base = t; a < w->meta->length[b]; a++, t++) {
-            w->column[t] = base;
-            w->place[t] = a;
-            w->position[t] = w->meta->first[b] + a + w->fault->position_offset;
-        }
+    if (w->position_q == NULL || w->kind == NULL || w->experts == NULL) return MR_BAD;
+    w->position_k = w->position_q + T;
+    return MR_OK;
 }
 
 static void walk(mr_walk *w) {
@@ -67,10 +61,12 @@ static void walk(mr_walk *w) {
         mr_walk_attention(w, l);
         mr_walk_ffn(w, l);
     }
-    mr_bound_rmsnorm(w->normed, w->x, &m->norm, T, c->norm_eps, w->a);
+    mr_walk_norm(w, &m->norm);
     mr_replay_step(w, -1, "norm", w->normed, 2, row);
     mr_bound_linear(w->head, w->normed, w->fault->embedding_head ? &m->tok_embeddings : &m->output,
                     T, w->a, w->room);
+    if (w->fault->logits != MR_STORE_WIDE)
+        mr_walk_round(w->head, T * c->vocab_size, w->fault->logits);
     mr_replay_step(w, -1, "logits", w->head, 2, logits);
 }
 
@@ -86,6 +82,37 @@ static mr_status check_tokens(const mr_walk *w, mr_err *err) {
     return MR_OK;
 }
 
+/* bf16 read as f16 or the other way round. */
+static void misread(mr_matrix *m) {
+    if (m->dtype == MR_BF16) m->dtype = MR_F16;
+    else if (m->dtype == MR_F16) m->dtype = MR_BF16;
+}
+
+/* A copy of the model that reads every 16-bit weight as the other type; layers in one block. */
+static mr_status misread_model(const mr_model *model, mr_model *out, void **block, mr_err *err) {
+    const mr_config *c = &model->config;
+    const idx blocks = c->n_experts > 0 ? c->n_experts : 1;
+    mr_layer *layers = mr_alloc(c->n_layers, sizeof *layers, err);
+    mr_ffn *ffn = mr_alloc(c->n_layers * blocks, sizeof *ffn, err);
+    block[0] = layers, block[1] = ffn;
+    if (layers == NULL || ffn == NULL) return MR_BAD;
+    *out = *model;
+    out->layers = layers;
+    misread(&out->tok_embeddings), misread(&out->norm), misread(&out->output);
+    for (idx l = 0; l < c->n_layers; l++, ffn += blocks) {
+        layers[l] = model->layers[l];
+        mr_matrix *const all[] = {&layers[l].attention_norm, &layers[l].wq, &layers[l].wk,
+                                  &layers[l].wv, &layers[l].wo, &layers[l].ffn_norm,
+                                  &layers[l].gate};
+        for (int i = 0; i < 7; i++) misread(all[i]);
+        memcpy(ffn, model->layers[l].ffn, (size_t)blocks * sizeof *ffn);
+        for (idx e = 0; e < blocks; e++)
+            misread(&ffn[e].w1), misread(&ffn[e].w2), misread(&ffn[e].w3);
+        layers[l].ffn = ffn;
+    }
+    return MR_OK;
+}
+
 mr_status mr_verify(const mr_model *model, const mr_meta *meta, mr_trace *port,
                     const mr_arithmetic *a, const mr_fault *fault, mr_verification *out,
                     mr_err *err) {
@@ -98,13 +125,22 @@ mr_status mr_verify(const mr_model *model, const mr_meta *meta, mr_trace *port,
     memset(out, 0, sizeof *out);
     out->first = -1;
     w.c = &w.fault->config;
-    if (check_tokens(&w, &inner) == MR_OK && make_room(&w, &numbers, &indices, &inner) == MR_OK) {
-        place_tokens(&w);
+    mr_model other;
+    void *block[2] = {NULL, NULL};
+    if (w.fault->other_half && misread_model(model, &other, block, &inner) == MR_OK)
+        w.model = &other;
+    if (inner.code == MR_OK && check_tokens(&w, &inner) == MR_OK &&
+        make_room(&w, &numbers, &indices, &inner) == MR_OK) {
+        mr_place_tokens(&w);
+        mr_place_rotations(&w);
         walk(&w);
     }
+    mr_free(block[0]);
+    mr_free(block[1]);
     mr_free(numbers);
     mr_free(indices);
-    mr_free(w.position);
+    mr_free(w.position_q);
+    mr_free(w.kind);
     mr_free(w.experts);
     if (inner.code != MR_OK) return mr_fail(err, inner.code, "%s", inner.text);
     if (out->count == 0) return MR_MISSING;

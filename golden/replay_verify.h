@@ -24,21 +24,83 @@ typedef struct {
     idx        worst;              /* index of that element */
     double     expected, found, bound;
     double     introduced;         /* norm of the introduced error / norm */
+    double     distance, width;    /* norms of the error and of the bounds */
     char       note[160];          /* shape mismatch, which key was seen, which expert ..., or "" */
 } mr_finding;
 
+/* Which keys a row sees, where it is not the rule of the configuration. A call is one launch: a
+ * chunk of a prompt, or a decode step. */
+typedef enum {
+    MR_SEES_RULE,
+    MR_SEES_LATER,          /* not causal: all keys of its call */
+    MR_SEES_OTHERS,         /* keys of the sequences before its own */
+    MR_SEES_FROM_FIRST,     /* row r of a call keys 0..r, although older ones are cached */
+    MR_SEES_LAST,           /* only the last W keys of the call: early rows have none, 0/0 */
+    MR_SEES_RING,           /* what the ring holds after the call was written to it */
+    MR_SEES_POINTER,        /* decode: slots up to the write pointer of the ring */
+    MR_SEES_NO_END          /* end tokens are hidden */
+} mr_sees;
+
+/* Where a row is rotated to, where it is not its own position. */
+typedef enum {
+    MR_AT_RULE,
+    MR_AT_CALL,             /* counted from the start of its call */
+    MR_AT_PADDED,           /* its column of the left-padded grid */
+    MR_AT_PADDED_DECODE,    /* ... when decoding */
+    MR_AT_LARGEST_QUERY,    /* decode: queries at the largest position of the batch */
+    MR_AT_OTHER_USER,       /* decode: sequence b takes the position of sequence b mod 2 */
+    MR_AT_MINUS_FIRST,      /* the first call starts at -1 */
+    MR_AT_TABLE_END,        /* positions past the table take its last row */
+    MR_AT_BF16              /* positions rounded to bf16 */
+} mr_at;
+
+typedef enum {
+    MR_HEADS_GROUPED,       /* query head h reads kv head h / (H/G) */
+    MR_HEADS_MODULO,        /* h mod G */
+    MR_HEADS_TILE,          /* the first head of a tile decides for all of it */
+    MR_HEADS_SHARDS         /* as if there were 2 G kv heads, of which the last are the same */
+} mr_heads;
+
+/* Kinds of calls, as bits: the first of a sequence, later chunks, decode steps. */
+enum { MR_FIRST_CALL = 1, MR_LATER_CALL = 2, MR_DECODE_CALL = 4, MR_ANY_CALL = 7 };
+
 /* A changed model: what the port would be if it had this fault. All zero: none. */
 typedef struct {
-    char        name[96];          /* "sliding window 6 instead of 5" */
+    char        name[112];         /* "a sliding window of 6 keys instead of 5" */
     mr_config   config;
-    double      score_scale;       /* 0: head_dim^-1/2 */
+    unsigned    calls;             /* in which kinds of calls attention is wrong; 0: all */
+    /* attention and positions */
+    mr_sees     sees;
+    mr_at       at;
+    idx         table;             /* MR_AT_TABLE_END; or where table_theta begins, if > 0 */
+    double      table_theta;
+    mr_storage  frequencies;       /* what inverse frequencies are rounded to */
     idx         position_offset;   /* added to every position of queries and keys */
     bool        other_pairs;       /* rotates the pairs of the other rotary layout */
-    bool        tiled_heads;       /* query head h reads kv head h mod G */
+    bool        k_by_queries;      /* wk permuted with the count of query heads */
+    mr_heads    heads;
+    idx         tile;              /* MR_HEADS_TILE */
+    double      score_scale;       /* 0: head_dim^-1/2 */
+    mr_storage  score_storage;     /* q.k is rounded to this before the scale */
+    double      cached_k, cached_v;/* factor on cached keys and values, 0: 1 */
+    bool        rows_of_dim;       /* attention read as rows of dim elements by wo */
+    bool        nan_of_padding;    /* NaN of padding rows reaches padded sequences by 0 * NaN */
+    /* norm, residual, feed-forward, experts */
+    bool        epsilon_outside, layer_norm, norm_twice, unit_offset;
+    bool        residual_is_gain;  /* the gain of the next norm is added, not the residual */
+    idx         norm_wrap, expert_wrap;   /* row offsets taken modulo this, 0: not */
     bool        swapped_gate_up;   /* silu(w3 x) * w1 x */
     bool        raw_gates;         /* chosen softmax values not divided by their sum */
     bool        unit_gates;        /* experts added without weights */
+    bool        gates_twice;       /* softmax over the gate weights once more */
+    bool        probs_bf16, router_bf16, misread_router;
+    bool        rank_offset;       /* experts of the second half of ranks counted from 0 */
+    bool        even_bins;         /* copies past an even share of every expert are lost */
+    idx         expert_tile;       /* experts past the last full tile are never chosen */
+    /* logits and weights */
     bool        embedding_head;    /* logits from the embedding table */
+    mr_storage  logits;            /* rounded to this */
+    bool        other_half;        /* bf16 weights read as f16, or the other way */
     bool        harmless;          /* another convention that no output shows, not a fault */
 } mr_fault;
 

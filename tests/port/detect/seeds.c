@@ -1,5 +1,5 @@
 /* Seeds: is each one caught, at the tensor that shows it first, and by its right name? */
-#include "tests/port/detect.h"
+#include "tests/port/detect/detect.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,17 +16,21 @@ static const struct {
 static const struct {
     const char *cause, *words;
 } right[] = {
-    {"window-inclusive", "window of"}, {"window-lost", "no sliding window"},
-    {"window-null", "window of 1 key"}, {"window-stale", "window of"},
-    {"window-layers", "every layer"}, {"ring-eviction", "ring"}, {"ring-length", "window of 4|ring"},
-    {"rows-without-keys", "without keys|padding"}, {"causal-alignment", "counted from the first key"},
-    {"not-causal", "later keys"}, {"packing", "other sequences"}, {"stale-cache", "other sequences"},
+    {"window-inclusive", "window of 6"}, {"window-lost", "no sliding window"},
+    {"window-null", "window of 1 key"}, {"window-stale", "window of 5"},
+    {"window-layers", "every layer"}, {"ring-eviction", "ring"},
+    {"ring-length", "window of 4|ring"},
+    {"rows-without-keys", "without keys|padding"},
+    {"causal-alignment", "counted from the first key"},
+    {"not-causal", "later keys"}, {"packing", "other sequences"},
+    {"stale-cache", "other sequences"},
     {"padding-mask", "end tokens"}, {"cache-scale", "cached"}, {"theta", "rope_theta"},
     {"rope-layout", "rotates"}, {"rope-permutation", "permuted"}, {"rope-precision", "bf16"},
-    {"rope-table", "table"}, {"position-query", "queries"}, {"position-shift", "position"},
+    {"rope-table", "table"}, {"position-query", "queries"},
+    {"position-shift", "position -1|another sequence"},
     {"position-restart", "start again"}, {"position-padding", "padding"},
     {"heads-tiled", "tiled"}, {"heads-tile", "tile"}, {"heads-shards", "shards"},
-    {"scale", "scale"}, {"attention-reshape", "rows of dim"}, {"attention-half", "bf16|f16"},
+    {"scale", "(dim/heads)"}, {"attention-reshape", "rows of dim"}, {"attention-half", "bf16|f16"},
     {"epsilon", "epsilon"}, {"layer-norm", "LayerNorm"}, {"norm-twice", "twice"},
     {"residual", "residual"}, {"index-overflow", "index"}, {"gate-up-swapped", "swapped"},
     {"no-renormalisation", "renormalised"}, {"experts-unweighted", "without gate"},
@@ -35,8 +39,26 @@ static const struct {
     {"logits-half", "bf16"}, {"head", "head"}, {"weight-dtype", "read as"},
 };
 
+static const char *const stores[] = {"f32", "bf16"}, *const records[] = {"all", "fused", "sparse"};
+
+/* Why some seeds pass, or pass without a cause. */
+static const struct {
+    const char *id, *why;
+} reasons[] = {
+    {"A08, bf16", "sums in f16 are finer than the bf16 probabilities that a matrix unit takes"},
+    {"N04, bf16", "one rounding instead of two: both orders are legal, as in F01 to F09"},
+    {"fused, bf16: R04, A09, A10", "what is not recorded is hidden by roundings of bf16 that "
+     "a correct engine may make as well"},
+    {"sparse", "a whole layer is one step: its bound covers all roundings in it; in bf16 little "
+     "is left to see (`all` or `fused` is the remedy)"},
+    {"no cause: M14, M21, R07, N08, L02, L04, E14", "what a port reads there is junk that no "
+     "reference can reproduce"},
+    {"no cause: K03, K05", "the second turn of a conversation is not in `meta`"},
+    {"no cause: A08, A10", "half-precision sums depend on an order that nobody recorded"},
+};
+
 typedef struct {
-    long run, caught, located, named, wrong, silent, mutants, alarms;
+    long run, caught, located, named, alone, wrong, silent, mutants, alarms;
 } totals;
 
 /* "layers.N.experts.X.out" fits "layers.1.experts.3.out". */
@@ -81,6 +103,7 @@ static bool located(const char *first, const mr_verification *v) {
     if (exact || found < at) return false;
     for (idx i = 0; i < v->first; i++)      /* none between, in the same layer */
         if (order(v->list[i].name) >= at && order(v->list[i].name) < found &&
+            !(at <= 3 && at >= 2 && order(v->list[i].name) <= 3 + 2 * (at == 3)) &&
             strncmp(v->list[i].name, name, 9) == 0 && strncmp(name, "layers.", 7) == 0)
             return false;
     return true;
@@ -128,6 +151,7 @@ static void report_seed(size_t i, const char *record, const detect_run *r, total
     t->caught += caught;
     t->located += here;
     t->named += judgement > 0;
+    t->alone += judgement > 0 && r->causes.count == 1;
     t->wrong += judgement < 0;
     fprintf(out, "| %s | %s | %s | %s | %s%s | ", seeds[i].id, seeds[i].name, record,
             caught ? "yes" : "**no**", caught ? v->list[v->first].name : "",
@@ -179,28 +203,43 @@ static void one_seed(size_t i, const detect_place *place, const char *store, con
     detect_close(&r);
 }
 
-int detect_seeds(const detect_place *place, FILE *out) {
-    static const char *const stores[] = {"f32", "bf16"}, *const records[] = {"all", "fused",
-                                                                             "sparse"};
-    totals all[2][3] = {{{0}}};
-    for (int s = 0; s < 2; s++) {
-        fprintf(out, "\n## Seeds, storage %s\n\n| seed | | recorded | caught | first faulty tensor "
-                     "| proved causes |\n|---|---|---|---|---|---|\n", stores[s]);
-        for (size_t i = 0; i < sizeof seeds / sizeof *seeds; i++)
-            for (int r = 0; r < 3; r++)
-                one_seed(i, place, stores[s], records[r], &all[s][r], out);
-    }
-    fputs("\n## Totals\n\n| storage | recorded | seeds | caught | located | cause right | "
-          "cause wrong | same bits | mutants | false alarms |\n"
-          "|---|---|---|---|---|---|---|---|---|---|\n", out);
-    int status = 0;
+static void print_totals(totals all[2][3], FILE *out) {
+    fputs("\n## Totals\n\nRecorded: `all` tensors; `fused`: what an engine gives without a debug "
+          "build; `sparse`: embeddings, `h`, `norm`, `logits`.\n\n"
+          "| storage | recorded | seeds | caught | located | cause right | "
+          "and no other | cause wrong | same bits | mutants | false alarms |\n"
+          "|---|---|---|---|---|---|---|---|---|---|---|\n", out);
     for (int s = 0; s < 2; s++)
         for (int r = 0; r < 3; r++) {
             const totals *t = &all[s][r];
-            fprintf(out, "| %s | %s | %ld | %ld | %ld | %ld | %ld | %ld | %ld | %ld |\n",
-                    stores[s], records[r], t->run, t->caught, t->located, t->named, t->wrong,
-                    t->silent, t->mutants, t->alarms);
-            status |= t->wrong > 0 || t->alarms > 0;
+            fprintf(out, "| %s | %s | %ld | %ld | %ld | %ld | %ld | %ld | %ld | %ld | %ld |\n",
+                    stores[s], records[r], t->run, t->caught, t->located, t->named, t->alone,
+                    t->wrong, t->silent, t->mutants, t->alarms);
         }
+    fputs("\nSame bits: the seed changes nothing that is recorded in this storage. Located: at the "
+          "tensor of bugs.def, or the next one recorded. A cause is right when the true one is "
+          "among the proved; causes that fit alike cannot be told apart by the run.\n\n"
+          "What is missed, and what stays without a cause:\n", out);
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
+        fprintf(out, "* %s: %s\n", reasons[i].id, reasons[i].why);
+}
+
+int detect_seeds(const detect_place *place, FILE *out) {
+    totals all[2][3] = {{{0}}};
+    FILE *tables = tmpfile();
+    if (tables == NULL) return 3;
+    for (int s = 0; s < 2; s++) {
+        fprintf(tables, "\n## Seeds, storage %s\n\n| seed | | recorded | caught | first faulty "
+                        "tensor | proved causes |\n|---|---|---|---|---|---|\n", stores[s]);
+        for (size_t i = 0; i < sizeof seeds / sizeof *seeds; i++)
+            for (int r = 0; r < 3; r++)
+                one_seed(i, place, stores[s], records[r], &all[s][r], tables);
+    }
+    print_totals(all, out);
+    rewind(tables);
+    for (int c; (c = getc(tables)) != EOF; ) putc(c, out);
+    fclose(tables);
+    int status = 0;
+    for (int i = 0; i < 6; i++) status |= all[i / 3][i % 3].wrong + all[i / 3][i % 3].alarms > 0;
     return status;
 }

@@ -1,6 +1,6 @@
 /* The verifier's own examination: what the seeds of bugs.def and correct runs have in common. */
-#ifndef TESTS_PORT_DETECT_H
-#define TESTS_PORT_DETECT_H
+#ifndef TESTS_PORT_DETECT_DETECT_H
+#define TESTS_PORT_DETECT_DETECT_H
 
 #include <stdio.h>
 

@@ -1,5 +1,5 @@
 /* Correct runs: random tokens, lengths, layouts and paths, none of which may be called wrong. */
-#include "tests/port/detect.h"
+#include "tests/port/detect/detect.h"
 
 #include <string.h>
 
@@ -8,7 +8,7 @@
 
 static const char *const models[] = {"dense_gqa", "dense_gqa_w5", "dense_mha", "dense_mqa_tied",
                                      "mixtral_e3k3", "mixtral_e4k1", "mixtral_e5k2",
-                                     "mixtral_e7k2_w5"};
+                                     "mixtral_e7k2_w5", "made/square", "made/mixed", "made/tie"};
 static const char *const ways[WAYS][2] = {{"f32", "f32"}, {"f32", "tf32"}, {"bf16", "f32"},
                                           {"bf16", "tf32"}, {"f16", "f32"}};
 
