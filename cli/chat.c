@@ -39,19 +39,9 @@ typedef struct {
 } chat;
 
 static mr_status read_options(const mr_args *args, chat *c, mr_err *err) {
-    int64_t seed = 0, top_k = 0;
-    c->sampling.top_p = 1;
     c->steps = 1024;
-    if (mr_value_int("-n", args->steps, 1, INT32_MAX, &c->steps, err) ||
-        mr_value_int("--seed", args->seed, 0, INT64_MAX, &seed, err) ||
-        mr_value_int("--top-k", args->top_k, 0, INT32_MAX, &top_k, err) ||
-        mr_value_number("--temp", args->temperature, &c->sampling.temperature, err) ||
-        mr_value_number("--top-p", args->top_p, &c->sampling.top_p, err)) return MR_USAGE;
-    if (c->sampling.temperature < 0 || c->sampling.top_p <= 0)
-        return mr_fail(err, MR_USAGE, "--temp must be 0 or more and --top-p above 0");
-    c->sampling.top_k = (idx)top_k;
-    c->rng = mr_rng_seed((uint64_t)seed);
-    return MR_OK;
+    if (mr_value_int("-n", args->steps, 1, INT32_MAX, &c->steps, err)) return MR_USAGE;
+    return mr_value_sampling(args, &c->sampling, &c->rng, err);
 }
 
 /* ---- the request --------------------------------------------------------------------------- */
@@ -146,7 +136,7 @@ static mr_status one_token(chat *c, mr_stream *stream, mr_text *answer, bool *en
                                    &c->rng, c->probs, c->order);
     *ended = next == mr_tokenizer_eos(s->tokenizer);
     if (*ended) return MR_OK;
-    if (mr_session_append(&c->session, next, err) ||
+    if (mr_ids_push(&c->session.ids, next, err) ||
         mr_tokenizer_stream(s->tokenizer, stream, next, answer, err)) return err->code;
     show(answer, printed);
     return MR_OK;

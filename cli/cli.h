@@ -18,7 +18,7 @@ typedef struct {
     const char *window, *window_rule, *rope_theta, *rope_angles, *rope_layout, *norm_eps,
         *capacity_factor, *capacity_rank;
     const char *steps, *chunk, *temperature, *top_p, *top_k, *seed, *threads, *context, *kv_heads,
-        *cases, *against;
+        *against;
     const char *version, *system;
     bool        json, jsonl, bos, no_bos, verbose, chat;
 } mr_args;
@@ -88,6 +88,8 @@ mr_status mr_value_ids(const char *option, const char *text, mr_ids *out, mr_err
 /* words: "a|b|c"; *out is the index of the matching word. text NULL leaves *out. */
 mr_status mr_value_word(const char *option, const char *text, const char *words, int *out,
                         mr_err *err);
+/* --temp, --top-p, --top-k and --seed. */
+mr_status mr_value_sampling(const mr_args *args, mr_sampling *how, mr_rng *rng, mr_err *err);
 /* A whole file, or standard input for "-". */
 mr_status mr_value_file(const char *path, mr_text *out, mr_err *err);
 
@@ -124,7 +126,6 @@ typedef mr_status (*mr_after_chunk)(void *user, mr_session *session, idx start, 
                                     mr_err *err);
 mr_status mr_session_feed(mr_session *session, idx start, idx chunk, mr_after_chunk each,
                           void *user, mr_err *err);
-mr_status mr_session_append(mr_session *session, int32_t id, mr_err *err);
 void      mr_session_close(mr_session *session);
 
 /* ---- output ---------------------------------------------------------------------------------- */

@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "tokenizer/lists.h"
+
 typedef struct {
     mr_sampling sampling;
     mr_rng      rng;
@@ -14,21 +16,11 @@ typedef struct {
 } generation;
 
 static mr_status read_options(const mr_args *args, generation *g, mr_err *err) {
-    int64_t seed = 0, top_k = 0;
-    g->sampling.top_p = 1;
     g->steps = 128;
     g->chunk = 256;
     if (mr_value_int("-n", args->steps, 0, INT32_MAX, &g->steps, err) ||
-        mr_value_int("--chunk", args->chunk, 1, INT32_MAX, &g->chunk, err) ||
-        mr_value_int("--seed", args->seed, 0, INT64_MAX, &seed, err) ||
-        mr_value_int("--top-k", args->top_k, 0, INT32_MAX, &top_k, err) ||
-        mr_value_number("--temp", args->temperature, &g->sampling.temperature, err) ||
-        mr_value_number("--top-p", args->top_p, &g->sampling.top_p, err)) return MR_USAGE;
-    if (g->sampling.temperature < 0 || g->sampling.top_p <= 0)
-        return mr_fail(err, MR_USAGE, "--temp must be 0 or more and --top-p above 0");
-    g->sampling.top_k = (idx)top_k;
-    g->rng = mr_rng_seed((uint64_t)seed);
-    return MR_OK;
+        mr_value_int("--chunk", args->chunk, 1, INT32_MAX, &g->chunk, err)) return MR_USAGE;
+    return mr_value_sampling(args, &g->sampling, &g->rng, err);
 }
 
 /* Printed at once, or the user waits for the buffer to fill. */
@@ -77,7 +69,7 @@ static mr_status step(mr_session *s, generation *g, bool quiet, bool *ended, mr_
                                              : s->checkpoint.model.config.eos_id;
     *ended = next == eos;
     if (*ended) return MR_OK;
-    if (mr_session_append(s, next, err)) return MR_BAD;
+    if (mr_ids_push(&s->ids, next, err)) return MR_BAD;
     return quiet ? MR_OK : print_new(s, g, err);
 }
 

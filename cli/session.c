@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "tokenizer/lists.h"
+
 static mr_status set_threads(const mr_args *args, mr_err *err) {
     int64_t threads = 0;
     if (mr_value_int("--threads", args->threads, 1, 1024, &threads, err)) return MR_USAGE;
@@ -17,7 +19,7 @@ static mr_status encode(mr_session *s, const char *text, idx bytes, mr_err *err)
                        "the model's folder has no tokenizer file, so text cannot be used; "
                        "add tokenizer.model or give --tokens");
     const int32_t bos = mr_tokenizer_bos(s->tokenizer);
-    if (bos >= 0 && mr_session_append(s, bos, err)) return MR_BAD;
+    if (bos >= 0 && mr_ids_push(&s->ids, bos, err)) return MR_BAD;
     return mr_tokenizer_encode(s->tokenizer, text, bytes, &s->ids, err);
 }
 
@@ -76,18 +78,6 @@ mr_status mr_session_feed(mr_session *s, idx start, idx chunk, mr_after_chunk ea
         if (mr_run_forward(s->run, s->ids.id + start, &n, err)) return err->code;
         if (each != NULL && each(user, s, start, n, err)) return err->code;
     }
-    return MR_OK;
-}
-
-mr_status mr_session_append(mr_session *s, int32_t id, mr_err *err) {
-    if (s->ids.count == s->ids.room) {
-        const idx room = 2 * s->ids.room + 16;
-        int32_t *grown = mr_resize(s->ids.id, room, sizeof *grown, err);
-        if (grown == NULL) return MR_BAD;
-        s->ids.id = grown;
-        s->ids.room = room;
-    }
-    s->ids.id[s->ids.count++] = id;
     return MR_OK;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tokenizer/base64.h"
+#include "tokenizer/lists.h"
 
 static json_t *string_of(const mr_text *text) {
     return json_stringn(text->count > 0 ? text->byte : "", (size_t)text->count);
@@ -14,11 +15,8 @@ static json_t *string_of(const mr_text *text) {
 static mr_status encode(const mr_tokenizer *t, bool bos, const char *text, idx bytes, mr_ids *ids,
                         mr_err *err) {
     ids->count = 0;
-    if (bos && mr_tokenizer_bos(t) >= 0) {
-        char one[16];
-        snprintf(one, sizeof one, "%ld", (long)mr_tokenizer_bos(t));
-        if (mr_value_ids("bos", one, ids, err)) return MR_BAD;
-    }
+    const int32_t first = mr_tokenizer_bos(t);
+    if (bos && first >= 0 && mr_ids_push(ids, first, err)) return MR_BAD;
     return mr_tokenizer_encode(t, text, bytes, ids, err);
 }
 

@@ -8,6 +8,7 @@
 #include <zlib.h>
 
 #include "golden/trace.h"
+#include "tokenizer/lists.h"
 
 typedef struct {
     mr_trace_writer *writer;
@@ -67,7 +68,7 @@ static mr_status feed(mr_session *s, idx chunk, int64_t steps, double *logits, m
     if (mr_session_feed(s, 0, chunk, NULL, NULL, err)) return err->code;
     for (int64_t n = 0; n < steps; n++) {
         mr_run_logits(s->run, mr_run_rows(s->run) - 1, logits);
-        if (mr_session_append(s, mr_argmax(logits, s->checkpoint.model.config.vocab_size), err) ||
+        if (mr_ids_push(&s->ids, mr_argmax(logits, s->checkpoint.model.config.vocab_size), err) ||
             mr_session_feed(s, s->ids.count - 1, 1, NULL, NULL, err)) return err->code;
     }
     mr_run_show_cache(s->run);

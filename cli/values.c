@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tokenizer/lists.h"
+
 mr_status mr_value_int(const char *option, const char *text, int64_t least, int64_t most,
                        int64_t *out, mr_err *err) {
     char *end;
@@ -31,18 +33,6 @@ mr_status mr_value_number(const char *option, const char *text, double *out, mr_
     return MR_OK;
 }
 
-static mr_status push(mr_ids *ids, int32_t id, mr_err *err) {
-    if (ids->count == ids->room) {
-        const idx room = 2 * ids->room + 16;
-        int32_t *grown = mr_resize(ids->id, room, sizeof *grown, err);
-        if (grown == NULL) return MR_BAD;
-        ids->id = grown;
-        ids->room = room;
-    }
-    ids->id[ids->count++] = id;
-    return MR_OK;
-}
-
 mr_status mr_value_ids(const char *option, const char *text, mr_ids *out, mr_err *err) {
     while (*text != '\0') {
         char *end;
@@ -53,7 +43,7 @@ mr_status mr_value_ids(const char *option, const char *text, mr_ids *out, mr_err
             return mr_fail(err, MR_USAGE,
                            "%s: expected token ids such as 1,22557,3304, found \"%s\"", option,
                            text);
-        if (push(out, (int32_t)value, err)) return MR_BAD;
+        if (mr_ids_push(out, (int32_t)value, err)) return MR_BAD;
         text = *end == ',' ? end + 1 : end;
     }
     return out->count > 0 ? MR_OK
@@ -80,14 +70,8 @@ mr_status mr_value_word(const char *option, const char *text, const char *words,
 static mr_status read_all(FILE *in, const char *path, mr_text *out, mr_err *err) {
     size_t got;
     do {
-        if (out->room - out->count < 4096) {
-            const idx room = 2 * out->room + 8192;
-            char *grown = mr_resize(out->byte, room, 1, err);
-            if (grown == NULL) return MR_BAD;
-            out->byte = grown;
-            out->room = room;
-        }
-        got = fread(out->byte + out->count, 1, (size_t)(out->room - out->count - 1), in);
+        if (mr_text_reserve(out, 65536, err)) return MR_BAD;
+        got = fread(out->byte + out->count, 1, 65535, in);
         out->count += (idx)got;
     } while (got > 0);
     out->byte[out->count] = '\0';
@@ -102,4 +86,18 @@ mr_status mr_value_file(const char *path, mr_text *out, mr_err *err) {
     const mr_status status = read_all(in, path, out, err);
     fclose(in);
     return status;
+}
+
+mr_status mr_value_sampling(const mr_args *args, mr_sampling *how, mr_rng *rng, mr_err *err) {
+    int64_t seed = 0, top_k = 0;
+    *how = (mr_sampling){.top_p = 1};
+    if (mr_value_int("--seed", args->seed, 0, INT64_MAX, &seed, err) ||
+        mr_value_int("--top-k", args->top_k, 0, INT32_MAX, &top_k, err) ||
+        mr_value_number("--temp", args->temperature, &how->temperature, err) ||
+        mr_value_number("--top-p", args->top_p, &how->top_p, err)) return MR_USAGE;
+    if (how->temperature < 0 || how->top_p <= 0)
+        return mr_fail(err, MR_USAGE, "--temp must be 0 or more and --top-p above 0");
+    how->top_k = (idx)top_k;
+    *rng = mr_rng_seed((uint64_t)seed);
+    return MR_OK;
 }

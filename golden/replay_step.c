@@ -32,7 +32,6 @@ static bool same_shape(const mr_tensor *t, int rank, const idx *dim) {
 
 void mr_replay_end(mr_walk *w, mr_finding *f) {
     mr_verification *o = w->out;
-    f->introduced = f->expected == 0 && f->introduced == 0 ? 0 : f->introduced;
     if (f->verdict != MR_EXPLAINED && f->beyond > 0) f->verdict = MR_FAULT;
     mr_finding *kept = new_finding(w);
     if (kept == NULL) return;
