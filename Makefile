@@ -2,9 +2,10 @@
 
 # == settings: change here or on the command line (make CC=clang BLAS=0) ==============================================
 CC      = gcc
-OPT     = -O2 -g
+OPT     = -O3 -g
 OMP     = 1# threads; 0: one
 BLAS    = 1# the blas engine; 0: plain C loops only
+CLONES  = 1# loops compiled for AVX-512 and AVX2 as well, chosen at run time; 0: the base instruction set only
 SAN     = 0# 1: AddressSanitizer and UndefinedBehaviorSanitizer
 COV     = 0# 1: coverage counters
 WERROR  = 0# 1: warnings are errors
@@ -16,7 +17,7 @@ JOBS   := $(shell nproc 2>/dev/null || echo 1)
 # -ffp-contract=off: a fused multiply-add would change bits. Never -ffast-math, never -march=native.
 WARN   := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wdouble-promotion -Wmissing-prototypes -Wstrict-prototypes \
           -Wvla -Wundef -Wwrite-strings $(if $(filter 1,$(WERROR)),-Werror)
-FLAGS   = -std=c99 -ffp-contract=off $(OPT) $(WARN) -I. -MMD -MP $(CFLAGS)
+FLAGS   = -std=c99 -ffp-contract=off -fopenmp-simd $(OPT) $(WARN) -I. -MMD -MP $(CFLAGS)
 LIBS    = -lz -ljansson -lutf8proc -lm
 ifeq ($(strip $(OMP)),1)
 FLAGS  += -fopenmp
@@ -25,16 +26,20 @@ ifeq ($(strip $(BLAS)),1)
 FLAGS  += -DMR_BLAS
 LIBS   += -lopenblas
 endif
+ifeq ($(strip $(CLONES))-$(shell uname -m),1-x86_64)
+FLAGS  += -DMR_CLONES
+endif
 ifeq ($(strip $(SAN)),1)
 FLAGS  += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 endif
 ifeq ($(strip $(COV)),1)
 FLAGS  += --coverage
 endif
-BUILD  := build/$(CC)-omp$(strip $(OMP))-blas$(strip $(BLAS))-san$(strip $(SAN))-cov$(strip $(COV))$(subst $() ,,$(OPT))
+BUILD  := build/$(CC)-omp$(strip $(OMP))-blas$(strip $(BLAS))-clones$(strip $(CLONES))-san$(strip $(SAN))-cov$(strip $(COV))$(subst $() ,,$(OPT))
 
 # The equations: each of these files is compiled once per precision. The rest of ref/ is compiled once.
-TWICE  := embedding rmsnorm linear rope attention cache swiglu moe loss_cross_entropy show block ffn model arena
+TWICE  := embedding rmsnorm linear products widen rope attention cache swiglu moe loss_cross_entropy loss_kl_exact \
+          loss_balance loss_importance loss_load loss_router_z router_losses adamw show block ffn model arena
 ONCE   := $(filter-out $(TWICE:%=ref/%.c),$(wildcard ref/*.c)) $(wildcard weights/*.c tokenizer/*.c golden/*.c)
 OBJ    := $(ONCE:%.c=$(BUILD)/%.o) $(foreach f,$(TWICE),$(BUILD)/ref/$(f)_f32.o $(BUILD)/ref/$(f)_f64.o)
 CLI    := $(patsubst %.c,$(BUILD)/%.o,$(wildcard cli/*.c))
@@ -47,7 +52,7 @@ PYTHON  = golden/.venv/bin/python
 ifeq ($(MAKELEVEL),0)
 .NOTPARALLEL:   # `make deps test`: one goal after the other; the builds below them use all cores
 endif
-.PHONY: detection all build deps demo test selftest lint san valgrind cov determinism golden golden-check bench install clean help
+.PHONY: detection report-check false-alarms all build deps demo test selftest lint san valgrind cov determinism golden golden-check bench install clean help kernels
 all:            ## build the library and ./mistral-ref
 	@$(MAKE) --no-print-directory -j$(JOBS) build
 
@@ -97,7 +102,7 @@ $(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIB)
 	$(Q)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $< $(LIB) $(LIBS)
 
 PACKAGES = gcc make pkg-config zlib1g-dev libjansson-dev libutf8proc-dev libopenblas-openmp-dev libgomp1 libcmocka-dev
-DEVELOPER_PACKAGES = clang libclang-rt-14-dev libomp-14-dev cppcheck valgrind gcovr python3 python3-venv
+DEVELOPER_PACKAGES = clang libclang-rt-14-dev libomp-14-dev cppcheck valgrind gcovr python3 python3-venv chromium
 deps:           ## install the packages (Debian, Ubuntu); as root or with sudo
 	@tests/deps.sh $(PACKAGES)
 
@@ -127,9 +132,29 @@ cov:            ## line coverage: ref/ 100 %, the rest 90 %
 	@find build -name "*.gcda" -delete 2>/dev/null; $(MAKE) --no-print-directory test COV=1 OPT=-O0
 	@tests/cov.sh
 
+report-check: all  ## reports of compare in headless Chromium, their JSON and JUnit read by other programs (python3; chromium)
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/port
+	@tests/report_check.py --program ./mistral-ref --port $(BUILD)/port || [ $$? -eq 77 ]
+
 detection: all  ## docs/DETECTION.md: what the verifier finds in the seeded port (needs python3; takes minutes)
 	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/detect
 	@tests/port/detection.sh $(BUILD)/port $(BUILD)/detect ./mistral-ref
+
+# Examples of golden/check.h: C always, CUDA where nvcc is. Exit status 77: compiled, but no device to run on.
+CU      = $(patsubst tests/kernels/%.cu,$(BUILD)/kernels/%,$(wildcard tests/kernels/*.cu))
+kernels: all    ## the example tests of kernels (docs/KERNELS.md): C, and CUDA if nvcc is installed
+	@mkdir -p $(BUILD)/kernels
+	$(Q)$(CC) $(FLAGS) $(LDFLAGS) -o $(BUILD)/kernels/rmsnorm_plain tests/kernels/rmsnorm_plain.c $(LIB) $(LIBS)
+	@$(BUILD)/kernels/rmsnorm_plain
+	@if command -v nvcc > /dev/null; then $(MAKE) --no-print-directory $(CU) && for k in $(CU); do $$k || [ $$? -eq 77 ] || exit 1; done; \
+	else echo "kernels: CUDA examples skipped (nvcc is not installed)"; fi
+
+$(BUILD)/kernels/%: tests/kernels/%.cu tests/kernels/device.cuh golden/check.h $(LIB)
+	@echo "  nvcc $(@:$(BUILD)/%=%)"
+	$(Q)nvcc -O2 -std=c++17 -I. -Xcompiler -fopenmp -o $@ $< $(LIB) $(LIBS)
+
+false-alarms: all $(PYTHON)  ## 2,400 runs of Hugging Face's classes that must not be called wrong; its table in docs/DETECTION.md
+	@OMP_NUM_THREADS=1 $(PYTHON) tests/false_alarms.py --runs 2400 --table docs/DETECTION.md
 
 determinism:    ## one hash of a MoE trace over threads, compilers and optimisation levels
 	@tests/determinism.sh
@@ -146,7 +171,8 @@ golden: $(PYTHON)        ## regenerate golden/cases from Hugging Face's own clas
 golden-check: all $(PYTHON)  ## prove that the committed golden files are what PyTorch gives, and ids what sentencepiece gives
 	@PYTHON=$(PYTHON) tests/golden_check.sh
 
-bench: all $(BUILD)/bench/tokenize $(PYTHON)  ## ratios taken in one run; asserts nothing
+bench: all $(BUILD)/bench/tokenize $(BUILD)/bench/compare $(PYTHON)  ## ratios taken in one run; asserts nothing
+	@$(BUILD)/bench/compare 512 $(BUILD)
 	$(PYTHON) bench/tokenizers.py --program $(BUILD)/bench/tokenize $$(ls golden/.venv/lib/python3*/site-packages/mistral_common/data/*240*)
 
 install: all    ## PREFIX=/usr/local, DESTDIR respected

@@ -267,7 +267,7 @@ mr_status mr_cmd_chat(const mr_args *args, mr_err *err) {
     c.order = mr_alloc(V, sizeof *c.order, err);
     catch_interrupts();
     if (args->system != NULL) set_system(&c, args->system, (idx)strlen(args->system), err);
-    if (err->code == MR_OK) talk(&c, err);
+    if (err->code == MR_OK && mr_session_language(&c.session, err) == MR_OK) talk(&c, err);
     mr_free(c.logits);
     mr_free(c.probs);
     mr_free(c.order);

@@ -8,6 +8,18 @@
 #include "ref/mr.h"
 #include "tokenizer/tokenizer.h"
 #include "weights/checkpoint.h"
+#include "weights/text.h"
+
+/* What only `train` takes. */
+typedef struct {
+    const char *data, *valid, *steps, *epochs, *batch, *accumulate, *max_length;
+    const char *lr, *schedule, *warmup, *betas, *eps, *decay, *clip;
+    const char *balance, *pooled, *z, *importance;
+    const char *reduction, *loss, *beta, *smoothing, *reference, *centring;
+    const char *reward_model, *method, *samples, *max_new, *kl, *ppo_clip, *ppo_epochs, *no_eos;
+    const char *sample, *valid_every, *save_every, *every, *patience, *resume, *curve;
+    bool        no_shuffle, decay_all, reference_free, normalise, dry_run;
+} mr_train_args;
 
 /* Everything the command line can say; NULL or negative where it said nothing. */
 typedef struct {
@@ -18,9 +30,12 @@ typedef struct {
     const char *window, *window_rule, *rope_theta, *rope_angles, *rope_layout, *norm_eps,
         *capacity_factor, *capacity_rank;
     const char *steps, *chunk, *temperature, *top_p, *top_k, *seed, *threads, *context, *kv_heads,
-        *against;
+        *against, *junit, *html, *map;
     const char *version, *system;
-    bool        json, jsonl, bos, no_bos, verbose, chat;
+    bool        json, jsonl, bos, no_bos, verbose, chat, grad;
+    bool        paths;
+    const char *more[6];      /* positional arguments after the second */
+    mr_train_args train;
 } mr_args;
 
 /* A subcommand: name, who it is in the option table, positional arguments at least and at most,
@@ -48,6 +63,7 @@ enum {
     CMD_COMPARE = 2048,
     CMD_CHAT_TEMPLATE = 4096,
     CMD_CHAT = 8192,
+    CMD_TRAIN = 16384,
     /* those that run a model */
     CMD_MODEL = CMD_RUN | CMD_LOGITS | CMD_SCORE | CMD_TRACE | CMD_ROUTING
 };
@@ -66,6 +82,7 @@ mr_status mr_cmd_compare(const mr_args *args, mr_err *err);
 mr_status mr_cmd_selftest(const mr_args *args, mr_err *err);
 mr_status mr_cmd_chat_template(const mr_args *args, mr_err *err);
 mr_status mr_cmd_chat(const mr_args *args, mr_err *err);
+mr_status mr_cmd_train(const mr_args *args, mr_err *err);
 
 /* ids of TEXT as one user message through the template (chat.c); *ids is replaced */
 mr_status mr_chat_prompt(const mr_tokenizer *tokenizer, const char *version, const char *text,
@@ -78,6 +95,13 @@ mr_status mr_info_trace(const mr_args *args, mr_err *err);
 
 mr_status mr_parse(int argc, char **argv, const mr_command *command, mr_args *args, mr_err *err);
 void      mr_print_options(const mr_command *command);
+/* The command line that gives these arguments, quoted for a shell. */
+typedef struct {
+    const char    *command;
+    unsigned       bit;
+    const mr_args *args;
+} mr_command_line;
+void      mr_say_command(const mr_command_line *line, mr_writer *out);
 
 /* ---- values.c: strict readers of option values; on failure one message naming the option ----- */
 
@@ -118,6 +142,8 @@ typedef struct {
 
 /* Opens model and tokens. `file` is a text file to read the prompt from, or NULL. */
 mr_status mr_session_open(const mr_args *args, const char *file, mr_session *out, mr_err *err);
+/* MR_BAD with a message when the model scores sequences and has no next tokens. */
+mr_status mr_session_language(const mr_session *session, mr_err *err);
 /* Opens the run: room for the prompt and `more` tokens, fed `chunk` at a time. */
 mr_status mr_session_run(mr_session *session, idx more, idx chunk, bool last_only, mr_tap tap,
                          void *user, mr_err *err);

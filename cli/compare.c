@@ -1,42 +1,28 @@
 /* compare: is a port right, and if not, which operation is wrong, since where, and why. */
-#include "cli/cli.h"
+#define _POSIX_C_SOURCE 200809L
+#include "cli/compare.h"
 
-#include <math.h>
-#include <stdio.h>
+#include <fnmatch.h>
 #include <string.h>
-
-#include "golden/replay_cause.h"
-#include "golden/compare.h"
-
-/* Everything a comparison knows; reports only read it. */
-typedef struct {
-    const mr_args  *args;
-    mr_trace       *golden, *port;
-    mr_checkpoint   model;
-    mr_meta         meta;
-    mr_arithmetic   arithmetic;
-    mr_verification verification;
-    mr_causes       causes;
-    const char     *store, *sum;
-} comparison;
 
 static const char *const precisions[] = {"f64", "f32", "bf16", "f16"};
 
 /* The port's meta says what was run; where it has none, the golden trace's does. */
-static mr_status read_meta(comparison *c, mr_err *err) {
+static mr_status read_meta(mr_comparison *c, mr_err *err) {
     const bool own = mr_trace_meta(c->port)[0] != '\0';
     const char *file = own ? c->args->file : c->args->model;
     return mr_meta_read(file, mr_trace_meta(own ? c->port : c->golden), &c->meta, err);
 }
 
-/* --dtype, else the meta's precision. tf32 and fp8 name the operands' type: they are stored as
- * f32. */
-static mr_status read_arithmetic(comparison *c, mr_err *err) {
+/* --dtype, else the meta's precision. tf32 and fp8 name the type of matrix operands: with tf32
+ * tensors are stored as f32, with fp8 as the meta says. */
+static mr_status read_arithmetic(mr_comparison *c, mr_err *err) {
     int dtype = -1;
-    if (mr_value_word("--dtype", c->args->dtype, "f32|tf32|bf16|f16", &dtype, err)) return MR_USAGE;
+    if (mr_value_word("--dtype", c->args->dtype, "f32|tf32|bf16|f16|fp8", &dtype, err))
+        return MR_USAGE;
     static const char *const stores[] = {"f32", "f32", "bf16", "f16"};
-    c->store = dtype >= 0 ? stores[dtype] : precisions[c->meta.precision];
-    c->sum = dtype == 1 ? "tf32" : "f32";
+    c->store = dtype >= 0 && dtype < 4 ? stores[dtype] : precisions[c->meta.precision];
+    c->sum = dtype == 1 ? "tf32" : dtype == 4 ? "fp8" : "f32";
     if (strcmp(c->store, "f64") == 0) c->store = "f32";   /* a double port obeys the float bounds */
     if (!mr_arithmetic_of(c->store, c->sum, &c->arithmetic))
         return mr_fail(err, MR_USAGE, "--dtype: %s is not known", c->store);
@@ -44,142 +30,132 @@ static mr_status read_arithmetic(comparison *c, mr_err *err) {
     return MR_OK;
 }
 
-static mr_status verify(comparison *c, mr_err *err) {
+/* Is the golden trace one of the same tokens at the same positions? Only then are distances to it
+ * errors. *other: its q and k are in the other rotary order. */
+static bool same_run(const mr_comparison *c, bool *other) {
+    mr_meta g = {0};
+    const char *text = mr_trace_meta(c->golden);
+    bool same = *text != '\0' && mr_meta_read("", text, &g, NULL) == MR_OK &&
+                g.n_seqs == c->meta.n_seqs && g.count == c->meta.count;
+    for (idx b = 0; same && b < g.n_seqs; b++)
+        same = g.length[b] == c->meta.length[b] && g.first[b] == c->meta.first[b];
+    for (idx t = 0; same && t < g.count; t++) same = g.tokens[t] == c->meta.tokens[t];
+    *other = same && g.rope_layout != c->meta.rope_layout;
+    if (*text != '\0') mr_meta_free(&g);
+    return same;
+}
+
+/* --only: what else was found is left out, and everything is counted again. */
+static mr_status keep_only(mr_comparison *c, mr_err *err) {
+    mr_verification *v = &c->verification;
+    const idx all = v->count;
+    if (c->args->only == NULL || all == 0) return MR_OK;
+    v->count = v->faults = v->explained = v->nothing = 0;
+    v->first = -1;
+    for (idx i = 0; i < all; i++) {
+        const mr_finding *f = &v->list[i];
+        if (fnmatch(c->args->only, f->name, 0) != 0) continue;
+        v->list[v->count] = *f;
+        f = &v->list[v->count++];
+        if (f->verdict == MR_FAULT && v->faults++ == 0) v->first = v->count - 1;
+        v->explained += f->verdict == MR_EXPLAINED;
+        v->nothing += f->verdict == MR_TELLS_NOTHING;
+    }
+    return v->count > 0 ? MR_OK
+                        : mr_fail(err, MR_MISSING,
+                                  "--only %s: none of the %td verified tensors has such a name",
+                                  c->args->only, all);
+}
+
+/* Walks the model beside the port, then looks for causes. */
+static mr_status verify(mr_comparison *c, mr_err *err) {
     mr_config *config = &c->model.model.config;
+    mr_verification *v = &c->verification;
     if (mr_override(c->args, config, err)) return err->code;
     if (c->args->rope_layout == NULL) config->rope_layout = c->meta.rope_layout;
     if (c->args->rope_angles == NULL) config->rope_angles = c->meta.rope_angles;
-    const mr_status status =
-        mr_verify(&c->model.model, &c->meta, c->port, &c->arithmetic, NULL, &c->verification, err);
-    if (status != MR_DISAGREE) return status;
-    mr_find_causes(&c->model.model, &c->meta, c->port, &c->arithmetic, &c->verification, &c->causes,
-                   err);
-    if (err->code != MR_OK) return err->code;
-    return c->causes.harmless ? MR_OK : MR_DISAGREE;
-}
-
-/* ---- text ------------------------------------------------------------------------------------ */
-
-static void print_finding(const mr_finding *f) {
-    printf("  %-26s", f->name);
-    if (f->worst >= 0)
-        printf(" error/bound %-9.3g %td of %td beyond; worst at %td: expected %.9g, found %.9g, "
-               "bound %.2g",
-               f->ratio, f->beyond, f->elements, f->worst, f->expected, f->found, f->bound);
-    printf("%s%s\n", f->note[0] != '\0' ? "\n      " : "", f->note);
-}
-
-static void print_fault(const comparison *c) {
-    const mr_verification *v = &c->verification;
-    printf("FAULT in %s\n", v->list[v->first].name);
-    print_finding(&v->list[v->first]);
-    if (c->causes.count == 0)
-        printf("cause: none of %td hypotheses reproduces the port\n", c->causes.tried);
-    for (idx i = 0; i < c->causes.count; i++)
-        printf("%s: %s (the reference with this fault reproduces all %td tensors)\n",
-               i == 0 ? "cause, proved" : "  or, not to be told apart", c->causes.proved[i].name,
-               v->count);
-    if (v->faults > 1) printf("%td more tensors introduce errors of their own:\n", v->faults - 1);
-    for (idx i = v->first + 1, shown = 0; i < v->count && shown < 8; i++)
-        if (v->list[i].verdict == MR_FAULT) print_finding(&v->list[i]), shown++;
-}
-
-static void print_text(const comparison *c) {
-    const mr_verification *v = &c->verification;
-    const bool fault = v->first >= 0 && !c->causes.harmless;
-    if (fault) print_fault(c);
-    else if (v->first >= 0)
-        printf("explained: %s: %s; no output shows it\n", v->list[v->first].name,
-               c->causes.proved[0].name);
-    for (idx i = 0; i < v->count; i++)
-        if (v->list[i].verdict == MR_EXPLAINED)
-            printf("explained: %s: %s\n", v->list[i].name, v->list[i].note);
-    double worst = 0;
-    for (idx i = 0; i < v->count; i++)
-        if (v->list[i].verdict == MR_AGREES && v->list[i].ratio > worst) worst = v->list[i].ratio;
-    printf("%s: %td tensors verified, %td faults, %td explained choices, %td prove nothing; "
-           "largest error/bound of the others %.3g (stored in %s, sums in %s)\n",
-           fault ? "DISAGREES" : "agrees", v->count, fault ? v->faults : 0,
-           v->explained + (fault ? 0 : v->faults), v->nothing, worst, c->store, c->sum);
-}
-
-/* ---- JSON ------------------------------------------------------------------------------------ */
-
-static json_t *document(const comparison *c, mr_status status) {
-    static const char *const verdicts[] = {"agrees", "fault", "explained", "proves nothing"};
-    const mr_verification *v = &c->verification;
-    json_t *list = json_array(), *causes = json_array();
-    for (idx i = 0; i < v->count; i++) {
-        const mr_finding *f = &v->list[i];
-        json_array_append_new(
-            list, json_pack("{s:s,s:s,s:I,s:I,s:o,s:o,s:I,s:o,s:o,s:o,s:o,s:s}", "tensor", f->name,
-                            "verdict", verdicts[f->verdict], "elements", (json_int_t)f->elements,
-                            "beyond", (json_int_t)f->beyond, "ratio", mr_json_real(f->ratio),
-                            "statistical_ratio", mr_json_real(f->likely), "worst",
-                            (json_int_t)f->worst, "expected", mr_json_real(f->expected), "found",
-                            mr_json_real(f->found), "bound", mr_json_real(f->bound), "introduced",
-                            mr_json_real(f->introduced), "note", f->note));
+    c->same_run = same_run(c, &c->other);
+    if (mr_report_open(config, c->same_run ? c->golden : NULL, c->other, &c->report, err))
+        return err->code;
+    const mr_watch watch = mr_report_watch(&c->report);
+    c->status = mr_verify_watched(&c->model.model, &c->meta, c->port, &c->arithmetic, NULL, &watch,
+                                  v, err);
+    mr_report_end(&c->report);
+    if (err->code == MR_OK && c->status == MR_DISAGREE && c->args->only == NULL) {
+        mr_find_causes(&c->model.model, &c->meta, c->port, &c->arithmetic, v, &c->causes, err);
+        if (c->causes.harmless) c->status = MR_OK;
     }
-    for (idx i = 0; i < c->causes.count; i++)
-        json_array_append_new(causes, json_string(c->causes.proved[i].name));
-    return json_pack("{s:i,s:s?,s:o,s:I,s:s,s:s,s:o}", "status", (int)status, "first_fault",
-                     v->first >= 0 ? v->list[v->first].name : NULL, "causes", causes,
-                     "hypotheses_tried", (json_int_t)c->causes.tried, "stored", c->store, "sums",
-                     c->sum, "tensors", list);
+    if (err->code != MR_OK || keep_only(c, err)) return err->code;
+    if (c->args->only != NULL)
+        c->status = v->faults > 0 ? MR_DISAGREE
+                    : v->nothing == v->count ? MR_PROVES_NOTHING : MR_OK;
+    return MR_OK;
 }
 
-/* ---- without a model: nothing can be re-run, so errors are only measured
- * ------------------------ */
+/* All reports that were asked for; text, unless --json took its place. */
+static void report(const mr_comparison *c, mr_err *err) {
+    if (c->args->junit != NULL && mr_compare_junit(c, err)) return;
+    if (c->args->html != NULL && mr_compare_html(c, err)) return;
+    if (c->args->json) mr_print_json(mr_compare_json(c, err), err);
+    else mr_compare_text(c, err);
+}
 
-static mr_status measure(const comparison *c, mr_err *err) {
-    idx common = 0;
-    printf("no --model: errors are measured against the golden trace, not judged\n");
-    for (idx i = 0; i < mr_trace_count(c->golden) && err->code == MR_OK; i++) {
-        const mr_tensor *t = mr_trace_tensor(c->golden, i);
-        const idx at = mr_trace_find(c->port, t->name), n = mr_count(t->rank, t->dim);
-        if (at < 0) continue;
-        const mr_tensor *p = mr_trace_tensor(c->port, at);
-        if (mr_count(p->rank, p->dim) != n) {
-            printf("  %-26s shapes differ\n", t->name);
-            continue;
-        }
-        double *want = mr_alloc(n, sizeof *want, err), *got = mr_alloc(n, sizeof *got, err);
-        if (want != NULL && got != NULL && mr_trace_read(c->golden, i, want, err) == MR_OK &&
-            mr_trace_read(c->port, at, got, err) == MR_OK) {
-            const mr_measure m = mr_compare(want, got, n, 24);
-            printf("  %-26s relative %.2e, largest %.2e, %td of %td differ\n", t->name, m.relative,
-                   m.max_abs, m.differ, m.count);
-            common++;
-        }
-        mr_free(want);
-        mr_free(got);
+/* Operations that need no weights, where a meta says what was run; else nothing is re-run. */
+static void without_weights(mr_comparison *c) {
+    mr_err ignored = {0};
+    if (read_meta(c, &ignored) || read_arithmetic(c, &ignored) || mr_compare_bare(c, &ignored))
+        return;
+    if (verify(c, &ignored) != MR_OK) mr_verification_free(&c->verification);
+}
+
+static mr_status compare(mr_comparison *c, mr_err *err) {
+    const mr_args *args = c->args;
+    if (mr_trace_open(args->model, &c->golden, err) || mr_trace_open(args->file, &c->port, err))
+        return err->code;
+    if (mr_compare_inputs(c, err) || mr_compare_map(c, err)) return err->code;
+    if (args->against == NULL) without_weights(c);
+    if (args->against != NULL) {
+        if (read_meta(c, err) || read_arithmetic(c, err) ||
+            mr_checkpoint_open(args->against, &c->model, err) ||
+            mr_meta_of_model(args->file, mr_trace_meta(c->port), &c->model.model.config, err) ||
+            verify(c, err)) return err->code;
     }
-    if (err->code != MR_OK) return err->code;
-    return common == 0 ? mr_fail(err, MR_MISSING, "the traces have no tensor in common; see --map")
-                       : mr_fail(err, MR_PROVES_NOTHING, "give --model MODEL for a verdict");
+    if (args->only == NULL && mr_measure_rest(c, err)) return err->code;
+    if (args->only == NULL && c->meta.n_seqs > 0 && mr_compare_extras(c, err)) return err->code;
+    if (args->against != NULL && c->verification.count > 0) return MR_OK;
+    idx known = 0;
+    for (idx i = 0; i < c->count; i++) known += c->measured[i].note[0] == '\0';
+    if (known == 0 && c->verification.count == 0 && args->against == NULL)
+        return mr_fail(err, MR_MISSING, "the traces have no tensor in common; see --map");
+    if (known == 0 && args->against != NULL)
+        return mr_fail(err, MR_MISSING,
+                       "%s: no tensor of the model is recorded; see docs/VERIFY.md for the names",
+                       args->file);
+    if (args->against == NULL) mr_compare_without_weights(c);
+    else if (c->ring.count == 0) c->status = MR_PROVES_NOTHING;
+    return MR_OK;
 }
 
 mr_status mr_cmd_compare(const mr_args *args, mr_err *err) {
-    comparison c = {.args = args};
-    mr_status status = mr_trace_open(args->model, &c.golden, err);
-    if (status == MR_OK) status = mr_trace_open(args->file, &c.port, err);
-    if (status == MR_OK && args->against == NULL) status = measure(&c, err);
-    else if (status == MR_OK) {
-        status = read_meta(&c, err);
-        if (status == MR_OK) status = read_arithmetic(&c, err);
-        if (status == MR_OK) status = mr_checkpoint_open(args->against, &c.model, err);
-        if (status == MR_OK) status = verify(&c, err);
-        if (err->code == MR_OK && args->json) mr_print_json(document(&c, status), err);
-        else if (err->code == MR_OK) print_text(&c);
+    mr_comparison c = {.args = args, .store = "", .sum = ""};
+    if (args->paths) return mr_compare_paths(args, err);
+    if (args->more[0] != NULL)
+        return mr_fail(err, MR_USAGE, "compare: unexpected argument \"%s\"; GOLDEN PORT are two "
+                       "traces, and --paths compares more", args->more[0]);
+    if (compare(&c, err) == MR_OK) report(&c, err);
+    if (err->code == MR_OK && c.status == MR_PROVES_NOTHING) {
+        mr_writer advice = {.err = err};
+        mr_advise(&c, &advice);
+        mr_fail(err, MR_PROVES_NOTHING, "%s", advice.data != NULL ? advice.data : "");
+        mr_writer_free(&advice);
     }
-    if (status == MR_MISSING && err->code == MR_OK)
-        mr_fail(err, MR_MISSING,
-                "%s: no tensor of the model is recorded; see docs/VERIFY.md for the names",
-                args->file);
+    mr_compare_extras_free(&c);
+    mr_free(c.measured);
+    mr_report_free(&c.report);
     mr_verification_free(&c.verification);
     mr_meta_free(&c.meta);
     mr_checkpoint_close(&c.model);
-    mr_trace_close(c.port);
+    mr_trace_close(c.raw != NULL ? c.raw : c.port);
     mr_trace_close(c.golden);
-    return err->code != MR_OK ? err->code : status;
+    return err->code != MR_OK ? err->code : c.status;
 }

@@ -105,6 +105,8 @@ json_t *mr_config_json(const mr_config *c) {
         json_object_set_new(config, "moe",
                             json_pack("{s:I,s:I}", "num_experts", (json_int_t)c->n_experts,
                                       "num_experts_per_tok", (json_int_t)c->n_experts_per_tok));
+    if (c->n_labels > 0)
+        json_object_set_new(config, "n_labels", json_integer((json_int_t)c->n_labels));
     json_object_set_new(config, "conventions",
                         json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:b,s:o,s:f,s:o}", "window_rule",
                                   word(window_rules, (int)c->window_rule), "rope_layout",

@@ -49,6 +49,7 @@ static void print_text(const mr_config *c, const char *warning, idx context) {
     printf("dim %td, %td layers, %td query and %td KV heads of %td, hidden %td, vocabulary %td\n",
            c->dim, c->n_layers, c->n_heads, c->n_kv_heads, c->head_dim, c->hidden_dim,
            c->vocab_size);
+    if (c->n_labels > 0) printf("a score head of %td labels, no next tokens\n", c->n_labels);
     if (c->n_experts > 0)
         printf("%td experts, %td per token\n", c->n_experts, c->n_experts_per_tok);
     printf("rope_theta %g, norm_eps %g, ", c->rope_theta, c->norm_eps);

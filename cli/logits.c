@@ -11,7 +11,7 @@ typedef struct {
 } output;
 
 static void print_top(const mr_session *s, const double *logits, idx position) {
-    const idx V = s->checkpoint.model.config.vocab_size;
+    const idx V = s->checkpoint.model.output.rows;
     int32_t top[TOP];
     printf("%td (%ld):", position, (long)s->ids.id[position]);
     for (int n = 0; n < TOP && n < V; n++) {
@@ -35,7 +35,7 @@ static mr_status each(void *user, mr_session *s, idx start, idx count, mr_err *e
             continue;
         }
         json_t *row = json_array();
-        for (idx v = 0; v < s->checkpoint.model.config.vocab_size; v++)
+        for (idx v = 0; v < s->checkpoint.model.output.rows; v++)
             json_array_append_new(row, mr_json_real(out->row[v]));
         if (json_array_append_new(out->rows, row))
             return mr_fail(err, MR_BAD, "out of memory while forming JSON");
@@ -47,7 +47,7 @@ mr_status mr_cmd_logits(const mr_args *args, mr_err *err) {
     mr_session s = {0};
     if (mr_session_open(args, NULL, &s, err)) return err->code;
     int64_t chunk = s.ids.count;
-    output out = {mr_alloc(s.checkpoint.model.config.vocab_size, sizeof(double), err),
+    output out = {mr_alloc(s.checkpoint.model.output.rows, sizeof(double), err),
                   args->json ? json_array() : NULL};
     if (err->code == MR_OK &&
         mr_value_int("--chunk", args->chunk, 1, INT32_MAX, &chunk, err) == MR_OK &&

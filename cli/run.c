@@ -106,7 +106,7 @@ mr_status mr_cmd_run(const mr_args *args, mr_err *err) {
     g.probs = mr_alloc(V, sizeof *g.probs, err);
     g.order = mr_alloc(V, sizeof *g.order, err);
     if (g.chunk > prompt) g.chunk = prompt;
-    if (err->code == MR_OK &&
+    if (err->code == MR_OK && mr_session_language(&s, err) == MR_OK &&
         mr_session_run(&s, (idx)g.steps, (idx)g.chunk, true, NULL, NULL, err) == MR_OK &&
         generate(&s, &g, args->json, err) == MR_OK && args->json)
         print_result(&s, prompt, err);

@@ -57,7 +57,8 @@ mr_status mr_cmd_score(const mr_args *args, mr_err *err) {
     tally t = {args->json ? json_array() : NULL, 0, 0};
     if (s.ids.count < 2)
         mr_fail(err, MR_USAGE, "score: at least two tokens are needed, found %td", s.ids.count);
-    else if (mr_session_run(&s, 0, (idx)chunk, false, NULL, NULL, err) == MR_OK &&
+    else if (mr_session_language(&s, err) == MR_OK &&
+             mr_session_run(&s, 0, (idx)chunk, false, NULL, NULL, err) == MR_OK &&
              mr_session_feed(&s, 0, (idx)chunk, each, &t, err) == MR_OK) print_summary(&s, &t, err);
     json_decref(t.list);
     mr_session_close(&s);

@@ -59,6 +59,13 @@ mr_status mr_session_open(const mr_args *args, const char *file, mr_session *s, 
     return MR_OK;
 }
 
+mr_status mr_session_language(const mr_session *s, mr_err *err) {
+    const idx labels = s->checkpoint.model.config.n_labels;
+    if (labels == 0) return MR_OK;
+    return mr_fail(err, MR_BAD, "this model scores a sequence (%td labels) and has no next tokens; "
+                   "use logits or trace, or a language model", labels);
+}
+
 mr_status mr_session_run(mr_session *s, idx more, idx chunk, bool last_only, mr_tap tap, void *user,
                          mr_err *err) {
     const idx capacity = s->ids.count + more;

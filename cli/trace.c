@@ -7,6 +7,7 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "golden/replay_grad.h"
 #include "golden/trace.h"
 #include "tokenizer/lists.h"
 
@@ -75,18 +76,42 @@ static mr_status feed(mr_session *s, idx chunk, int64_t steps, double *logits, m
     return MR_OK;
 }
 
+/* A gradient is that of one call on the whole prompt. */
+static mr_status check_gradient(const mr_args *args, const mr_session *s, mr_err *err) {
+    if (!args->grad) return MR_OK;
+    if (args->chunk != NULL || args->decode != NULL)
+        return mr_fail(err, MR_USAGE, "trace: --grad takes the prompt in one call; drop "
+                       "--chunk and --decode");
+    if (s->ids.count < 2 && s->checkpoint.model.config.n_labels == 0)
+        return mr_fail(err, MR_USAGE, "trace: --grad needs at least two tokens, found %td",
+                       s->ids.count);
+    return MR_OK;
+}
+
+static mr_status gradient(const mr_args *args, mr_session *s, recorder *r, mr_err *err) {
+    const mr_dtype dtype = s->options.precision == MR_F64_RUN ? MR_F64 : MR_F32;
+    const idx n = s->ids.count;
+    if (!args->grad) return MR_OK;
+    return mr_replay_grad(s->run, &s->checkpoint.model, dtype, s->ids.id, &n, 1, false, tap, r,
+                          err);
+}
+
 static mr_status record(const mr_args *args, mr_session *s, mr_err *err) {
     int64_t chunk = s->ids.count, steps = 0;
     if (mr_value_int("--chunk", args->chunk, 1, INT32_MAX, &chunk, err) ||
-        mr_value_int("--decode", args->decode, 0, INT32_MAX, &steps, err)) return MR_USAGE;
+        mr_value_int("--decode", args->decode, 0, INT32_MAX, &steps, err) ||
+        check_gradient(args, s, err)) return MR_USAGE;
+    if (steps > 0 && mr_session_language(s, err)) return MR_BAD;
     if (chunk > s->ids.count) chunk = s->ids.count;
     const idx calls = (s->ids.count + (idx)chunk - 1) / (idx)chunk + (idx)steps;
     double *logits = mr_alloc(s->checkpoint.model.config.vocab_size, sizeof *logits, err);
     recorder r = {NULL, args->only, err};
     char *text = NULL;
+    s->options.train = args->grad;
     if (logits != NULL && mr_trace_create(args->output, calls, &r.writer, err) == MR_OK &&
         mr_session_run(s, (idx)steps, (idx)chunk, false, tap, &r, err) == MR_OK &&
-        feed(s, (idx)chunk, steps, logits, err) == MR_OK && err->code == MR_OK) {
+        feed(s, (idx)chunk, steps, logits, err) == MR_OK &&
+        gradient(args, s, &r, err) == MR_OK && err->code == MR_OK) {
         text = meta(args, s, (idx)chunk);
         if (text == NULL) mr_fail(err, MR_BAD, "out of memory while forming meta");
         else {

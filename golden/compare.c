@@ -3,6 +3,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
 /* |want - got| = value 2^shift. The shift keeps the difference of two huge numbers finite, and is 0
  * where halving could lose a bit of small ones. */
@@ -20,11 +21,26 @@ static distance difference(double want, double got) {
 /* The larger of two magnitudes, where NaN beats everything: once NaN, a maximum stays NaN. */
 static double larger(double a, double b) { return isnan(a) || b <= a ? a : b; }
 
-/* e with 2^(e-1) <= |x| < 2^e; the least int for zero, inf and NaN: no maximum takes it. */
+/* e with 2^(e-1) <= |x| < 2^e; the least int for zero, inf and NaN: no maximum takes it. Normal
+ * numbers carry it in their bits, which is many times faster than frexp. */
 static int exponent_of(double x) {
-    int e = INT32_MIN;
-    if (isfinite(x) && x != 0) frexp(x, &e);
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    const int field = (int)(bits >> 52 & 0x7ff);
+    if (field == 0x7ff || x == 0) return INT32_MIN;
+    if (field > 0) return field - 1022;
+    int e;
+    frexp(x, &e);
     return e;
+}
+
+/* ldexp(x, exponent); 2^exponent is put together from bits where it is a normal number */
+static double scaled(double x, int exponent) {
+    if (exponent < -1000 || exponent > 1000) return ldexp(x, exponent);
+    const uint64_t bits = (uint64_t)(exponent + 1023) << 52;
+    double power;
+    memcpy(&power, &bits, sizeof power);
+    return x * power;
 }
 
 /* Exponent of one unit in the last place of a finite `want`. Below the smallest normal number
@@ -36,14 +52,14 @@ static int ulp_exponent(double want, int digits) {
 }
 
 static double in_ulps(distance d, double want, int digits) {
-    return isfinite(d.value) ? ldexp(d.value, d.shift - ulp_exponent(want, digits)) : d.value;
+    return isfinite(d.value) ? scaled(d.value, d.shift - ulp_exponent(want, digits)) : d.value;
 }
 
 /* x 2^-exponent squared. Scaled by its largest element, a sum of squares can not overflow, and what
  * underflows is far below its rounding. */
 static double scaled_square(double x, int exponent) {
-    double scaled = ldexp(x, -exponent);
-    return scaled * scaled;
+    const double small = scaled(x, -exponent);
+    return small * small;
 }
 
 static double norm_ratio(double sum, int exponent, double unit_sum, int unit_exponent) {
@@ -61,7 +77,7 @@ mr_measure mr_compare(const double *want, const double *got, idx count, int digi
         if (e > INT32_MIN && e + d.shift > top) top = e + d.shift;
         if (e_want > top_want) top_want = e_want;
         if (d.value == 0) continue;   /* equal: gradual underflow keeps other differences from 0 */
-        double most = larger(m.max_abs, ldexp(d.value, d.shift));
+        double most = larger(m.max_abs, scaled(d.value, d.shift));
         bool   worse = m.worst < 0 || (most > m.max_abs) || (isnan(most) && !isnan(m.max_abs));
         if (worse) {
             m.worst = i;

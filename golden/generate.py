@@ -48,6 +48,7 @@ class Model:
     weight_seed: int
     token_seed: int             # of the token stream that every case takes a prefix of
     embedding_std: float = 1.0  # small: the first norm then shows what eps does
+    head: str = "ForCausalLM"   # the class is Mistral or Mixtral and this
 
     @property
     def is_moe(self):
@@ -135,7 +136,7 @@ def save_model(spec, folder):
     kind = "Mixtral" if spec.is_moe else "Mistral"
     rope = {"rope_type": "default", "rope_theta": spec.theta}
     config = getattr(transformers, kind + "Config")(**spec.config, rope_parameters=rope)
-    model = getattr(transformers, kind + "ForCausalLM")(config).to(torch.bfloat16)
+    model = getattr(transformers, kind + spec.head)(config).to(torch.bfloat16)
     rng = np.random.default_rng(spec.weight_seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -146,7 +147,7 @@ def save_model(spec, folder):
 
 def load_model(spec, folder, precision):
     """The model as any user loads it, with the eager (plain PyTorch) attention and experts."""
-    kind = transformers.MixtralForCausalLM if spec.is_moe else transformers.MistralForCausalLM
+    kind = getattr(transformers, ("Mixtral" if spec.is_moe else "Mistral") + spec.head)
     eager = dict(attn_implementation="eager") | (dict(experts_implementation="eager")
                                                  if spec.is_moe else {})
     model = kind.from_pretrained(folder, dtype=DTYPE[precision], **eager).eval()
@@ -245,7 +246,10 @@ class Recorder:
         for n, layer in enumerate(base.layers):
             self.hook_layer(n, layer)
         self.hook_output(base.norm, "norm", (-1, config.hidden_size))
-        self.hook_output(self.model.lm_head, "logits", (-1, config.vocab_size))
+        self.hook_head()
+
+    def hook_head(self):
+        self.hook_output(self.model.lm_head, "logits", (-1, self.model.config.vocab_size))
 
     def remove_hooks(self):
         for hook in self.hooks:
@@ -567,6 +571,8 @@ def generate(outdir, pattern="*"):
     transformers.logging.disable_progress_bar()
     for name, (spec, cases) in MODELS.items():
         make_model(name, spec, cases, pattern, pathlib.Path(outdir))
+    import generate_grad  # it imports this module
+    generate_grad.generate(outdir, pattern)
 
 
 def main():

@@ -125,7 +125,7 @@ static const char *hint(const char *name) {
         return "text: save numpy.frombuffer(text.encode(), numpy.uint8)";
     if (name[0] == '|' && name[1] == 'O') return "pickled objects: save plain arrays only";
     return "convert to <f8, <f4, <f2, <i8, <i4, <u2, |u1 or |b1; for bf16 save the bits as <u2 "
-           "under the name NAME.bf16";
+           "under the name NAME.bf16, for fp8 as |u1 under NAME.f8_e4m3 or NAME.f8_e5m2";
 }
 
 static mr_status descr(reader *r, mr_tensor *t) {
@@ -193,6 +193,7 @@ mr_status mr_npy_parse(const unsigned char *header, idx length, const char *what
 
 static const char *descr_of(mr_dtype dtype) {
     if (dtype == MR_BF16) dtype = MR_U16;
+    if (dtype == MR_F8_E4M3 || dtype == MR_F8_E5M2) dtype = MR_U8;
     size_t i = 0;
     while (types[i].dtype != dtype) i++;
     return types[i].descr;

@@ -8,8 +8,16 @@
 #include "golden/npy.h"
 #include "golden/zip.h"
 
-#define NPY  ".npy"
-#define BF16 ".bf16"
+#define NPY ".npy"
+
+/* Types that npy lacks: bits of another type, under a name that ends in the type's. */
+static const struct {
+    mr_dtype    dtype, bits;
+    const char *ending;
+} hidden[] = {
+    {MR_BF16, MR_U16, ".bf16"}, {MR_F8_E4M3, MR_U8, ".f8_e4m3"}, {MR_F8_E5M2, MR_U8, ".f8_e5m2"},
+};
+enum { HIDDEN = sizeof hidden / sizeof *hidden, LONGEST_ENDING = 8 };
 
 struct mr_npz {
     mr_zip     zip;
@@ -21,6 +29,14 @@ struct mr_npz {
 };
 
 /* ---- reading --------------------------------------------------------------------------------- */
+
+/* The hidden type that bits of this type under this name have, -1: none. */
+static int hidden_by(mr_dtype bits, const char *name) {
+    for (int k = 0; k < HIDDEN; k++)
+        if (bits == hidden[k].bits && mr_ends_with(name, hidden[k].ending) &&
+            strlen(name) > strlen(hidden[k].ending)) return k;
+    return -1;
+}
 
 /* Inflates the npy header of member i and fills dtype and shape. */
 static mr_status read_header(mr_npz *npz, idx i, mr_err *err) {
@@ -57,8 +73,8 @@ done:
     return status;
 }
 
-/* The tensor's name from the member's: without .npy, and for <u2 without .bf16, which makes it
- * BF16. */
+/* The tensor's name from the member's: without .npy, and without the ending of a hidden type, which
+ * is then its type. */
 static mr_status read_name(mr_npz *npz, idx i, mr_err *err) {
     const char *member = npz->zip.member[i].name;
     mr_tensor  *t = &npz->tensor[i];
@@ -67,13 +83,15 @@ static mr_status read_name(mr_npz *npz, idx i, mr_err *err) {
         return mr_fail(err, MR_BAD,
                        "%s: member %s: expected a name ending in .npy; save arrays only",
                        npz->zip.path, member);
-    bool bf16 = t->dtype == MR_U16 && mr_ends_with(member, BF16 NPY) &&
-                length > (idx)strlen(BF16 NPY);
-    length -= (idx)strlen(bf16 ? BF16 NPY : NPY);
-    if (bf16) t->dtype = MR_BF16;
+    length -= (idx)strlen(NPY);
     npz->name[i] = mr_alloc(length + 1, 1, err);
     if (npz->name[i] == NULL) return MR_BAD;
     memcpy(npz->name[i], member, (size_t)length);
+    const int k = hidden_by(t->dtype, npz->name[i]);
+    if (k >= 0) {
+        t->dtype = hidden[k].dtype;
+        npz->name[i][length - (idx)strlen(hidden[k].ending)] = '\0';
+    }
     t->name = npz->name[i];
     npz->count = i + 1;
     if (mr_lookup_find(&npz->names, t->name) >= 0)
@@ -160,12 +178,13 @@ mr_status mr_npz_create(const char *path, mr_npz_writer **out, mr_err *err) {
 static mr_status check(const mr_npz_writer *writer, const mr_tensor *t, idx *bytes, mr_err *err) {
     const char *path = mr_zip_writer_path(writer->zip);
     idx length = t->name != NULL ? (idx)strlen(t->name) : 0;
-    if (length < 1 || length > MR_ZIP_NAME - (idx)strlen(BF16 NPY))
-        return mr_fail(err, MR_BAD, "%s: a tensor needs a name of 1 to 4087 bytes", path);
-    if (t->dtype == MR_U16 && mr_ends_with(t->name, BF16))
-        return mr_fail(err, MR_BAD,
-                       "%s: tensor %s: U16 under a name ending in .bf16 would be read as BF16; "
-                       "choose another name", path, t->name);
+    if (length < 1 || length > MR_ZIP_NAME - LONGEST_ENDING - (idx)strlen(NPY))
+        return mr_fail(err, MR_BAD, "%s: a tensor needs a name of 1 to 4084 bytes", path);
+    const int k = hidden_by(t->dtype, t->name);
+    if (k >= 0)
+        return mr_fail(err, MR_BAD, "%s: tensor %s: %s under a name ending in %s would be read as "
+                       "%s; choose another name", path, t->name, mr_dtype_name(t->dtype),
+                       hidden[k].ending, mr_dtype_name(hidden[k].dtype));
     bool valid = t->rank >= 0 && t->rank <= MR_MAX_RANK;
     idx  elements = valid ? mr_count(t->rank, t->dim) : -1;
     if (elements < 0 || !mr_mul(elements, mr_dtype_size(t->dtype), bytes))
@@ -176,20 +195,23 @@ static mr_status check(const mr_npz_writer *writer, const mr_tensor *t, idx *byt
 }
 
 mr_status mr_npz_add(mr_npz_writer *writer, const mr_tensor *tensor, mr_err *err) {
-    char plain[MR_ZIP_NAME + 1], bf16[MR_ZIP_NAME + 1];
+    char name[MR_ZIP_NAME + 1], own[MR_ZIP_NAME + 1] = "";
     unsigned char header[MR_NPY_FORMAT];
     idx bytes;
     if (check(writer, tensor, &bytes, err) != MR_OK) return MR_BAD;
-    snprintf(plain, sizeof plain, "%s" NPY, tensor->name);
-    snprintf(bf16, sizeof bf16, "%s" BF16 NPY, tensor->name);
-    if (mr_zip_writer_has(writer->zip, plain) || mr_zip_writer_has(writer->zip, bf16))
-        return mr_fail(err, MR_BAD, "%s: tensor %s is written twice",
-                       mr_zip_writer_path(writer->zip), tensor->name);
+    for (int k = -1; k < HIDDEN; k++) {   /* no name comes twice, whatever the types */
+        const char *ending = k < 0 ? "" : hidden[k].ending;
+        snprintf(name, sizeof name, "%s%s" NPY, tensor->name, ending);
+        if (mr_zip_writer_has(writer->zip, name))
+            return mr_fail(err, MR_BAD, "%s: tensor %s is written twice",
+                           mr_zip_writer_path(writer->zip), tensor->name);
+        if (k < 0 || hidden[k].dtype == tensor->dtype) memcpy(own, name, strlen(name) + 1);
+    }
     mr_zip_piece piece[] = {
         {header, mr_npy_format(tensor, header)},
         {tensor->data, bytes},
     };
-    return mr_zip_add(writer->zip, tensor->dtype == MR_BF16 ? bf16 : plain, piece, 2, err);
+    return mr_zip_add(writer->zip, own, piece, 2, err);
 }
 
 mr_status mr_npz_finish(mr_npz_writer *writer, mr_err *err) {

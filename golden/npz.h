@@ -1,6 +1,7 @@
 /* .npz archives (zip of .npy) over zlib: a reader that trusts nothing, a writer that streams.
- * Format: docs/FORMATS.md. BF16 has no npy type: member NAME.bf16.npy of dtype <u2 is read and
- * written as tensor NAME of dtype BF16. */
+ * Format: docs/FORMATS.md. npy has no bf16 and no fp8: member NAME.bf16.npy of dtype <u2 is
+ * read and written as tensor NAME of dtype BF16, NAME.f8_e4m3.npy and NAME.f8_e5m2.npy of |u1 as
+ * F8_E4M3 and F8_E5M2. */
 #ifndef MR_GOLDEN_NPZ_H
 #define MR_GOLDEN_NPZ_H
 

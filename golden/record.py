@@ -1030,8 +1030,17 @@ class Recorder:
             if not parts or any(found is None for _, found in parts):
                 self.lost["cache"] = "no cache of transformers or mistral-inference at the end"
                 return
+            if any(self.pushed_out(g, keys.shape[1]) for g, (keys, *_) in parts):
+                self.lost["cache"] = "padding pushed keys out of it: no run can go on from it"
+                return
             for part, values in zip(CACHE, zip(*(self.cache_layer(g, *f) for g, f in parts))):
                 self.put_whole(f"layers.{n}.{part}", torch.cat(values))
+
+    @staticmethod
+    def pushed_out(group, slots):
+        """Does a cache of a window hold padding instead of keys, as after padding on the right?"""
+        return any(len(lane.keys(slots)[0]) < min(slots, sum(c[0] >= 0 for c in lane.columns))
+                   for lane in group.lanes)
 
     def cache_layer(self, group, keys, values, ring):
         """One layer's cache of one group, lanes one after the other: [slots,G,D] twice, [slots]."""

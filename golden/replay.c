@@ -5,16 +5,19 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "golden/replay_grad.h"
 #include "golden/replay_meta.h"
 #include "golden/trace.h"
 #include "weights/checkpoint.h"
 
-/* Relative to the tensor's norm. float64 against float64 differs by summation order alone. 16-bit
+/* Relative to the tensor's norm. float64 against float64 differs by summation order alone. A
+ * gradient has gone through twice as many operations, all of them in float32. 16-bit
  * elements must be
  * bit-identical, but for a share whose rounding a float32 sum decides; these may be one unit in
  * the last place away. */
 #define LIMIT_F64   1e-12
 #define LIMIT_F32   2e-6
+#define LIMIT_GRAD  1e-5
 #define SHARE_16BIT 0.999
 
 typedef struct {
@@ -55,10 +58,12 @@ static int digits_of(mr_dtype dtype) {
     }
 }
 
+static bool is_gradient(const char *name) { return strncmp(name, "grad.", 5) == 0; }
+
 static bool agrees(const mr_tensor *want, const mr_measure *m) {
     switch (want->dtype) {
     case MR_F64:  return m->relative <= LIMIT_F64;
-    case MR_F32:  return m->relative <= LIMIT_F32;
+    case MR_F32:  return m->relative <= (is_gradient(want->name) ? LIMIT_GRAD : LIMIT_F32);
     case MR_BF16:
     case MR_F16:  return m->max_ulp <= 1;
     default:      return m->differ == 0;
@@ -133,6 +138,13 @@ static mr_status open_model(const char *path, const mr_meta *meta, mr_checkpoint
     return MR_OK;
 }
 
+/* Whether the trace has gradients: then the run keeps what backward needs. */
+static bool has_gradients(mr_trace *trace) {
+    for (idx i = 0; i < mr_trace_count(trace); i++)
+        if (is_gradient(mr_trace_tensor(trace, i)->name)) return true;
+    return false;
+}
+
 static mr_status run_and_compare(const mr_model *model, mr_engine engine, comparison *c,
                                  mr_err *err) {
     const mr_meta *m = c->meta;
@@ -142,13 +154,19 @@ static mr_status run_and_compare(const mr_model *model, mr_engine engine, compar
                                     .n_seqs = m->n_seqs,
                                     .capacity = m->length,
                                     .max_tokens = m->count,
+                                    .train = has_gradients(c->trace),
+                                    .router = m->router,
                                     .tap = compare,
                                     .user = c};
     mr_run *run = NULL;
     if (mr_run_open(model, &options, &run, err)) return MR_BAD;
     for (idx b = 0; b < m->n_seqs; b++) mr_run_reset(run, b, m->first[b]);
-    const mr_status status = mr_run_forward(run, m->tokens, m->length, err);
+    mr_status status = mr_run_forward(run, m->tokens, m->length, err);
     if (status == MR_OK) mr_run_show_cache(run);
+    if (status == MR_OK && options.train)
+        status = mr_replay_grad(run, model, m->precision == MR_TRACE_F64 ? MR_F64 : MR_F32,
+                                m->tokens, m->length, m->n_seqs,
+                                mr_trace_find(c->trace, "loss.router") >= 0, compare, c, err);
     mr_run_close(run);
     return status;
 }

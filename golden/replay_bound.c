@@ -1,70 +1,32 @@
 /* Error bounds of the model's operations, for any order of summation and any rounding in
  * between. */
-#include "golden/replay_bound.h"
+#include "golden/replay_round.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "ref/half.h"
 
-#define SIGMAS  6.0   /* of the statistical bound */
 #define U32     0x1p-24
 #define FUNCTION_ULPS 4.0   /* error of exp, rsqrt, sin, cos and division in units of `sum` */
 
-bool mr_arithmetic_of(const char *store, const char *sum, mr_arithmetic *out) {
-    static const struct {
-        const char *name;
-        double      unit, tiny, operand;
-        mr_storage  storage;
-    } types[] = {
-        {"f32", 0x1p-24, 0x1p-149, 0, MR_STORE_WIDE},
-        {"f16", 0x1p-11, 0x1p-24, 0, MR_STORE_F16},
-        {"bf16", 0x1p-8, 0x1p-133, 0, MR_STORE_BF16},
-        {"tf32", 0x1p-24, 0x1p-149, 0x1p-11, MR_STORE_WIDE},
-    };
-    int found = 0;
-    for (int i = 0; i < 4; i++) {
-        if (i < 3 && strcmp(store, types[i].name) == 0) {
-            out->store = out->inside = types[i].unit;
-            out->tiny = types[i].tiny;
-            out->storage = types[i].storage;
-            found |= 1;
-        }
-        if (strcmp(sum, types[i].name) == 0) {
-            out->sum = types[i].unit;
-            out->operand = types[i].operand;
-            found |= 2;
-        }
+/* Weights that nobody gave: every value is possible. */
+static bool unknown(mr_bounded y, idx n, const mr_matrix *W) {
+    for (idx i = 0; W->data == NULL && i < n; i++) {
+        y.v[i] = 0;
+        y.e[i] = y.s[i] = (double)INFINITY;
     }
-    return found == 3;
-}
-
-mr_bounded mr_bounded_at(mr_bounded x, idx offset) {
-    return (mr_bounded){x.v + offset, x.e + offset, x.s + offset};
-}
-
-/* gamma_n = n u / (1 - n u): error of n roundings one after the other, relative to the terms. Where
- * n u reaches 1/2 nothing better than "twice" is certain. */
-static double gamma_of(double n, double u) { return n * u < 0.5 ? n * u / (1 - n * u) : 2 * n * u; }
-
-/* The result is rounded `times` times to the unit u. */
-static void rounded(mr_bounded y, idx i, double times, double u, const mr_arithmetic *a) {
-    y.e[i] += times * u * (fabs(y.v[i]) + y.e[i]) + times * a->tiny;
-    y.s[i] = hypot(y.s[i], sqrt(times) * u * fabs(y.v[i])) + times * a->tiny;
-}
-
-static void stored(mr_bounded y, idx i, double times, const mr_arithmetic *a) {
-    rounded(y, i, times, a->store, a);
+    return W->data == NULL;
 }
 
 /* (V1) a copy; rounded when the table is wider than the storage (mr_embedding rounds v itself) */
 void mr_bound_embedding(mr_bounded y, const int32_t *tokens, const mr_matrix *table, idx T,
                         const mr_arithmetic *a) {
+    if (unknown(y, T * table->cols, table)) return;
     mr_embedding_f64(y.v, tokens, table, T, a->storage);
     const bool exact = a->storage != MR_STORE_WIDE || table->dtype != MR_F64;
     for (idx i = 0; i < T * table->cols; i++) {
         y.e[i] = y.s[i] = 0;
-        if (!exact) stored(y, i, 1, a);
+        if (!exact) mr_stored(y, i, 1, a);
     }
 }
 
@@ -73,9 +35,10 @@ void mr_bound_embedding(mr_bounded y, const int32_t *tokens, const mr_matrix *ta
 void mr_bound_rmsnorm(mr_bounded y, mr_bounded x, const mr_matrix *g, idx T, double eps,
                       const mr_arithmetic *a) {
     const idx d = g->cols;
-    const double own = gamma_of((double)d + 2, a->sum) / 2 + FUNCTION_ULPS * a->sum;
-    const double random = SIGMAS * sqrt((double)d) * a->sum / 2 + FUNCTION_ULPS * a->sum;
+    const double own = mr_gamma((double)d + 2, a->sum) / 2 + FUNCTION_ULPS * a->sum;
+    const double random = MR_SIGMAS * sqrt((double)d) * a->sum / 2 + FUNCTION_ULPS * a->sum;
     const int32_t gain_row = 0;
+    if (unknown(y, T * d, g)) return;
     for (idx t = 0; t < T; t++) {
         const mr_bounded row = mr_bounded_at(x, t * d), out = mr_bounded_at(y, t * d);
         double square = 0, cross = 0, noise = 0;
@@ -93,7 +56,7 @@ void mr_bound_rmsnorm(mr_bounded y, mr_bounded x, const mr_matrix *g, idx T, dou
             out.v[i] *= r * row.v[i];
             out.e[i] = gain * row.e[i] * (1 + relative) + fabs(out.v[i]) * relative;
             out.s[i] = hypot(gain * row.s[i], fabs(out.v[i]) * likely);
-            stored(out, i, 2, a);
+            mr_stored(out, i, 2, a);
         }
     }
 }
@@ -103,9 +66,10 @@ void mr_bound_rmsnorm(mr_bounded y, mr_bounded x, const mr_matrix *g, idx T, dou
 void mr_bound_linear(mr_bounded y, mr_bounded x, const mr_matrix *W, idx T, const mr_arithmetic *a,
                      double *room) {
     const idx n = W->cols;
-    const double g = gamma_of((double)n, a->sum) + 2 * a->operand + a->operand * a->operand;
-    const double random = SIGMAS * (sqrt((double)n) * a->sum + a->operand);
+    const double g = mr_gamma((double)n, a->sum) + 2 * a->operand + a->operand * a->operand;
+    const double random = MR_SIGMAS * (sqrt((double)n) * a->sum + a->operand);
     double *row = room, *z = room + n;
+    if (unknown(y, T * W->rows, W)) return;
     mr_linear_f64(y.v, x.v, W, T, a->storage, MR_PLAIN_ENGINE, NULL);
     for (idx t = 0; t < T; t++) {
         for (idx i = 0; i < n; i++)
@@ -121,7 +85,7 @@ void mr_bound_linear(mr_bounded y, mr_bounded x, const mr_matrix *W, idx T, cons
             }
             y.e[at] = bound;
             y.s[at] = sqrt(square);
-            stored(y, at, 1, a);
+            mr_stored(y, at, 1, a);
         }
     }
 }
@@ -135,11 +99,11 @@ static void rope_pair(mr_bounded y, mr_bounded x, idx p, idx q, double c, double
     const double va = x.v[p] * c - x.v[q] * s, vb = x.v[q] * c + x.v[p] * s;
     const double ea = x.e[p] * fabs(c) + x.e[q] * fabs(s) + own;
     const double eb = x.e[q] * fabs(c) + x.e[p] * fabs(s) + own;
-    const double noise = hypot(hypot(x.s[p], x.s[q]), hypot(xa, xb) * (off + rounding));
+    const double noise = hypot(hypot(x.s[p], x.s[q]), hypot(xa, xb) * (off + MR_STORES * rounding));
     y.v[p] = va, y.e[p] = ea, y.s[p] = noise;
     y.v[q] = vb, y.e[q] = eb, y.s[q] = noise;
-    stored(y, p, 1, a);
-    stored(y, q, 1, a);
+    mr_stored(y, p, 1, a);
+    mr_stored(y, q, 1, a);
 }
 
 /* Cosines and sines of one position. */
@@ -178,8 +142,8 @@ void mr_bound_rope(mr_bounded y, mr_bounded x, const int64_t *position, idx T, i
  * before and after the scale */
 void mr_bound_scores(mr_bounded scores, mr_bounded q, mr_bounded k, const idx *keys, idx n, idx D,
                      idx width, double scale, const mr_arithmetic *a) {
-    const double g = gamma_of((double)D + 1, a->sum) + 2 * a->operand;
-    const double random = SIGMAS * (sqrt((double)D) * a->sum + a->operand);
+    const double g = mr_gamma((double)D + 1, a->sum) + 2 * a->operand;
+    const double random = MR_SIGMAS * (sqrt((double)D) * a->sum + a->operand);
     for (idx j = 0; j < n; j++) {
         const mr_bounded row = mr_bounded_at(k, keys[j] * width);
         double v = 0, e = 0, square = 0;
@@ -194,7 +158,7 @@ void mr_bound_scores(mr_bounded scores, mr_bounded q, mr_bounded k, const idx *k
         scores.v[j] = v * scale;
         scores.e[j] = e * scale;
         scores.s[j] = sqrt(square) * scale;
-        rounded(scores, j, 2, a->inside, a);
+        mr_rounded(scores, j, 2, a->inside, a);
     }
 }
 
@@ -214,12 +178,12 @@ void mr_bound_softmax(mr_bounded probs, mr_bounded scores, idx n, const mr_arith
         mean += p * probs.e[j];
         likely += p * p * probs.s[j] * probs.s[j];
     }
-    const double total = mean + gamma_of((double)n, a->sum) + FUNCTION_ULPS * a->sum;
-    const double random = hypot(sqrt(likely), SIGMAS * sqrt((double)n) * a->sum);
+    const double total = mean + mr_gamma((double)n, a->sum) + FUNCTION_ULPS * a->sum;
+    const double random = hypot(sqrt(likely), MR_SIGMAS * sqrt((double)n) * a->sum);
     for (idx j = 0; j < n; j++) {
         probs.e[j] = probs.v[j] * expm1(probs.e[j] + total);
         probs.s[j] = probs.v[j] * expm1(probs.s[j] + random);
-        rounded(probs, j, 1, a->inside, a);
+        mr_rounded(probs, j, 1, a->inside, a);
     }
 }
 
@@ -228,8 +192,9 @@ void mr_bound_softmax(mr_bounded probs, mr_bounded scores, idx n, const mr_arith
  * whatever was recorded as probs. */
 void mr_bound_weighted_sum(mr_bounded o, mr_bounded probs, mr_bounded v, const idx *keys, idx n,
                            idx D, idx width, const mr_arithmetic *a) {
-    const double g = gamma_of(2 * (double)n + 4, a->sum) + 2 * a->operand + a->store;
-    const double random = SIGMAS * (sqrt((double)n) * a->sum + a->operand) + a->store;
+    const double g = mr_gamma(2 * (double)n + 4, a->sum) + 2 * a->operand + a->store;
+    const double random = MR_SIGMAS * (sqrt((double)n) * a->sum + a->operand) +
+                          MR_STORES * a->store;
     for (idx c = 0; c < D; c++) {
         double value = 0, e = 0, square = 0;
         for (idx j = 0; j < n; j++) {
@@ -245,7 +210,7 @@ void mr_bound_weighted_sum(mr_bounded o, mr_bounded probs, mr_bounded v, const i
         o.v[c] = value;
         o.e[c] = e;
         o.s[c] = sqrt(square);
-        stored(o, c, 1, a);
+        mr_stored(o, c, 1, a);
     }
 }
 
@@ -256,19 +221,21 @@ void mr_bound_add(mr_bounded y, mr_bounded x, mr_bounded z, idx n, const mr_arit
         y.v[i] = x.v[i] + z.v[i];
         y.e[i] = e;
         y.s[i] = s;
-        stored(y, i, 1, a);
+        mr_stored(y, i, 1, a);
     }
 }
 
 void mr_bound_swiglu(mr_bounded y, mr_bounded gate, mr_bounded up, idx n, const mr_arithmetic *a) {
     for (idx i = 0; i < n; i++) {
         const double x = gate.v[i], u = up.v[i], silu = x / (1 + exp(-x));
-        const double own = (fabs(x) + 2 * FUNCTION_ULPS) * a->sum * fabs(silu);
+        const bool over = x - gate.e[i] < -88;   /* exp(-x) is inf in float: silu may be 0 */
+        const double own = ((fabs(x) + 2 * FUNCTION_ULPS) * a->sum + over) * fabs(silu);
         const double e = 1.1 * gate.e[i] + own + a->store * fabs(silu) + a->tiny;
         y.v[i] = silu * u;
         y.e[i] = e * (fabs(u) + up.e[i]) + fabs(silu) * up.e[i];
-        y.s[i] = hypot(u * hypot(1.1 * gate.s[i], own + a->store * fabs(silu)), silu * up.s[i]);
-        stored(y, i, 1, a);
+        y.s[i] = hypot(u * hypot(1.1 * gate.s[i], own + MR_STORES * a->store * fabs(silu)),
+                       silu * up.s[i]);
+        mr_stored(y, i, 1, a);
     }
 }
 
@@ -287,7 +254,7 @@ void mr_bound_combine(mr_bounded y, mr_bounded weights, const mr_bounded *out, i
         }
         y.v[i] = v;
         y.e[i] = e + rounding * (terms + e) + (double)K * a->tiny;
-        y.s[i] = sqrt(square) + a->store * terms;
-        stored(y, i, 1, a);
+        y.s[i] = sqrt(square) + MR_STORES * sqrt((double)K + 1) * a->store * terms;
+        mr_stored(y, i, 1, a);
     }
 }

@@ -2,7 +2,7 @@
  *
  * Each function takes operands with the error they already carry and gives the result in double,
  * with a bound on the error of any program that computes it in the given arithmetic, whatever the
- * order of its sums. Derivations: docs/NUMERICS.md, (V1)-(V8). */
+ * order of its sums. Derivations: docs/NUMERICS.md, (V1)-(V10). */
 #ifndef MR_GOLDEN_REPLAY_BOUND_H
 #define MR_GOLDEN_REPLAY_BOUND_H
 
@@ -14,12 +14,16 @@ typedef struct {
     double     inside;    /* what kernels keep: scores, probabilities, gate weights, cosines;
                            * `store`, unless the port is known to hold them wider */
     double     sum;       /* what sums and functions are computed in */
-    double     operand;   /* rounding of matrix operands on their way in: 0, or 2^-11 for tf32 */
+    double     operand;   /* rounding of matrix operands on their way in: 0, or 2^-11 for tf32 of
+                           * numbers that have more digits */
     double     tiny;      /* largest error of a result that underflows */
+    double     huge;      /* from here on a result is stored as infinity */
     mr_storage storage;   /* rounding of the weights */
 } mr_arithmetic;
 
-/* store, sum: "f32", "bf16", "f16"; sum also "tf32" (f32 sums of tf32 operands). False: unknown. */
+/* store, sum: "f32", "bf16", "f16"; sum also "tf32" and
+ * "fp8" (f32 sums of such operands; fp8 is e4m3 with scales that keep it in its normal range).
+ * False: unknown. */
 bool mr_arithmetic_of(const char *store, const char *sum, mr_arithmetic *out);
 
 /* n numbers: value, bound that no correct program exceeds, and what rounding at random gives
@@ -65,6 +69,15 @@ void mr_bound_softmax(mr_bounded probs, mr_bounded scores, idx n, const mr_arith
 /* (V7) o = sum_j p_j v_j : [D] over the n keys; v as k above */
 void mr_bound_weighted_sum(mr_bounded o, mr_bounded probs, mr_bounded v, const idx *keys, idx n,
                            idx D, idx width, const mr_arithmetic *a);
+
+/* (V10) Narrows o of (V7) for a row of 2 to MR_FEW_KEYS keys, by what the port has: where no legal
+ * rounding of the probabilities gives all D numbers of `found`, o becomes the nearest.
+ * largest_score: of the n, before the softmax. Only for kernels that keep all but operands of
+ * matrix products in float. */
+#define MR_FEW_KEYS 4
+void mr_bound_few(mr_bounded o, mr_bounded probs, double largest_score, mr_bounded v,
+                  const idx *keys, idx n, idx D, idx width, const double *found,
+                  const mr_arithmetic *a);
 
 /* (V8) y = x + z, and y = silu(gate) * up, of n numbers */
 void mr_bound_add(mr_bounded y, mr_bounded x, mr_bounded z, idx n, const mr_arithmetic *a);

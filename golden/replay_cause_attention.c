@@ -164,9 +164,11 @@ void mr_suppose_rotations(mr_hypotheses *h, const mr_model *model, const mr_meta
     NAME(f, "rotates %s pairs, but the rows are %s",
          c->rope_layout == MR_HALF_SPLIT ? "interleaved" : "half-split",
          c->rope_layout == MR_HALF_SPLIT ? "half-split" : "interleaved");
-    f = mr_suppose(h, c, 'r');
-    f->frequencies = MR_STORE_BF16;
-    NAME(f, "inverse frequencies rounded to bf16");
+    for (int type = MR_STORE_BF16; type <= MR_STORE_F16; type++) {
+        f = mr_suppose(h, c, 'r');
+        f->frequencies = (mr_storage)type;
+        NAME(f, "inverse frequencies rounded to %s", type == MR_STORE_BF16 ? "bf16" : "f16");
+    }
     if (rows % (2 * H) == 0 && model->qk_rows != c->rope_layout) {
         f = mr_suppose(h, c, 'k');
         f->k_by_queries = true;

@@ -59,6 +59,7 @@ static void offset_gain(mr_walk *w, const mr_matrix *g) {
     double *gain = w->room;
     const idx d = g->cols;
     const int32_t row = 0;
+    if (g->data == NULL) return;
     mr_embedding_f64(gain, &row, g, 1, w->a->storage);
     for (idx t = 0; t < w->T; t++)
         for (idx i = 0; i < d; i++)
@@ -88,7 +89,7 @@ void mr_walk_norm(mr_walk *w, const mr_matrix *g) {
 void mr_walk_residual(mr_walk *w, const mr_matrix *next) {
     const idx d = w->c->dim, T = w->T;
     const int32_t row = 0;
-    for (idx t = 0; w->fault->residual_is_gain && t < T; t++) {
+    for (idx t = 0; w->fault->residual_is_gain && next->data != NULL && t < T; t++) {
         mr_embedding_f64(w->x.v + t * d, &row, next, 1, w->a->storage);
         memset(w->x.e + t * d, 0, (size_t)d * sizeof(double));
         memset(w->x.s + t * d, 0, (size_t)d * sizeof(double));

@@ -105,6 +105,8 @@ static void choose(mr_walk *w, idx l) {
         }
         const double unit = w->fault->probs_bf16 ? 0x1p-8 : w->a->inside;
         const bool good = allowed(port, mr_bounded_at(w->logits, t * E), E, K, unit, &margin);
+        if (!same && w->watch != NULL)
+            w->watch->choice(w->watch->user, f.slot, t, port, w->experts + t * K, margin, good);
         if (!good) {
             f.beyond += K;
             f.ratio = f.likely = (double)INFINITY;

@@ -1,6 +1,7 @@
 /* Reading `meta`: tokens, positions and conventions of a recorded run. */
 #include "golden/replay_meta.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "weights/json.h"
@@ -78,6 +79,16 @@ static void read_calls(const json_t *json, mr_meta *m) {
     m->decode = decode > 0 && decode < INT32_MAX ? (idx)decode : 0;
 }
 
+/* The loss whose gradient was recorded. */
+static void read_losses(const json_t *json, mr_meta *m) {
+    const json_t *losses = json_object_get(json, "router_losses");
+    m->router = (mr_router_losses){
+        .balance = json_number_value(json_object_get(losses, "balance")),
+        .pooled = json_number_value(json_object_get(losses, "pooled")),
+        .z = json_number_value(json_object_get(losses, "z")),
+        .importance = json_number_value(json_object_get(losses, "importance"))};
+}
+
 static void read_gaps(const json_t *json, mr_meta *m) {
     const char *layer;
     json_t *gaps, *gap;
@@ -94,11 +105,15 @@ mr_status mr_meta_read(const char *source, const char *text, mr_meta *out, mr_er
     if (*text == '\0')
         return mr_fail(err, MR_BAD,
                        "%s: has no meta, so what was run is not known; record it again", source);
-    if (mr_json_text(source, text, (idx)strlen(text), &json, err)) return MR_BAD;
+    char label[512];
+    snprintf(label, sizeof label, "%s: tensor meta", source);
+    if (mr_json_text(label, text, (idx)strlen(text), &json, err)) return MR_BAD;
     const mr_status status =
-        read_words(json, source, out, err) || read_tokens(json, source, out, err) ? MR_BAD : MR_OK;
+        read_words(json, source, out, err) || read_tokens(json, source, out, err) ||
+        mr_meta_read_rows(source, json, out, err) ? MR_BAD : MR_OK;
     read_gaps(json, out);
     read_calls(json, out);
+    read_losses(json, out);
     json_decref(json);
     if (status != MR_OK) mr_meta_free(out);
     return status;
@@ -108,5 +123,6 @@ void mr_meta_free(mr_meta *m) {
     mr_free(m->length);
     mr_free(m->first);
     mr_free(m->tokens);
+    mr_meta_free_rows(m);
     memset(m, 0, sizeof *m);
 }

@@ -12,8 +12,10 @@ typedef struct {
     bool       recorded;
     double    *port;           /* [H,T,S] */
     double     unseen;         /* what keys have that a row does not see, at most */
+    double     hidden;         /* what they should have */
     mr_finding finding;
     idx        forbidden, row, key;   /* keys that the mask forbids but the port saw; the first */
+    idx        at;                    /* its element */
 } table;
 
 static void open_table(mr_walk *w, table *p, idx l, const char *name) {
@@ -41,7 +43,13 @@ static void close_table(mr_walk *w, table *p) {
     if (p->forbidden > 0) {
         p->finding.beyond += p->forbidden;
         p->finding.elements += p->forbidden;
-        if (!(p->finding.ratio > 1)) p->finding.ratio = p->finding.likely = (double)INFINITY;
+        if (!(p->finding.ratio > 1)) {   /* then that element is the worst */
+            p->finding.ratio = p->finding.likely = (double)INFINITY;
+            p->finding.worst = p->at;
+            p->finding.expected = p->hidden;
+            p->finding.found = p->port[p->at];
+            p->finding.bound = p->finding.likely_bound = 0;
+        }
         snprintf(p->finding.note, sizeof p->finding.note,
                  "token %td sees key %td (distance %td), which the mask forbids; %td such keys",
                  p->row, p->key, p->row - p->key, p->forbidden);
@@ -67,7 +75,8 @@ static idx compare_row(mr_walk *w, table *p, idx h, idx t, idx n) {
         bool listed = p->port[cell + j] <= p->unseen;
         for (idx i = 0; i < n && !listed; i++) listed = w->keys[i] == j;
         if (listed) continue;
-        if (p->forbidden++ == 0) p->row = t, p->key = j;
+        if (p->forbidden++ == 0) p->row = t, p->key = j, p->at = cell + j;
+        if (w->watch != NULL) w->watch->forbidden(w->watch->user, p->finding.slot, cell + j);
         w->keys[all] = j;
         w->scores.v[all] = p->port[cell + j];
         w->scores.e[all] = w->scores.s[all] = 0;
@@ -142,6 +151,21 @@ static bool reaches_nan(const mr_walk *w, idx t) {
     return false;
 }
 
+/* The port's attention output, [T,H,D]. NULL: not recorded, or of no use: short rows are judged
+ * way by way, (V10), where storage is coarse and kernels keep all but operands in float. */
+static double *read_attention(mr_walk *w, idx l) {
+    const idx n = w->T * w->c->n_heads * w->c->head_dim;
+    char name[64];
+    snprintf(name, sizeof name, "layers.%td.attention", l);
+    const idx at = mr_trace_find(w->port, name);
+    const bool narrow = w->a->storage != MR_STORE_WIDE;
+    if (!narrow || w->a->inside >= w->a->store || at < 0) return NULL;
+    const mr_tensor *t = mr_trace_tensor(w->port, at);
+    double *found = mr_count(t->rank, t->dim) == n ? mr_alloc(n, sizeof *found, w->err) : NULL;
+    if (found != NULL) mr_trace_read(w->port, at, found, w->err);
+    return found;
+}
+
 static void attend(mr_walk *w, idx l, table *scores, table *probs, idx h, idx t) {
     const mr_fault *f = w->fault;
     const idx G = w->c->n_kv_heads, D = w->c->head_dim, H = w->c->n_heads;
@@ -150,25 +174,32 @@ static void attend(mr_walk *w, idx l, table *scores, table *probs, idx h, idx t)
     idx n = mr_walk_keys(w, l, t);
     score(w, h, t, n);
     n = compare_row(w, scores, h, t, n);
+    double top = n > 0 ? w->scores.v[0] : 0;
+    for (idx j = 1; j < n; j++) top = fmax(top, w->scores.v[j]);
     if (n > 0) mr_bound_softmax(w->scores, w->scores, n, w->a);
     n = compare_row(w, probs, h, t, n);
     mr_bound_weighted_sum(o, w->scores, v, w->keys, n, D, G * D, w->a);
+    const bool scaled = f->cached_v != 0 && wrong_call(w, t) && w->kind[t] == MR_DECODE_CALL;
+    if (w->found != NULL && !scaled)
+        mr_bound_few(o, w->scores, top, v, w->keys, n, D, G * D, w->found + (t * H + h) * D, w->a);
     if (f->sees == MR_SEES_LAST && reaches_nan(w, t)) fill(o, D, (double)NAN);
     if (n == 0) fill(o, D, f->sees == MR_SEES_LAST ? (double)NAN : 0);
     if (f->nan_of_padding && l > 0 && padded(w, t)) fill(o, D, (double)NAN);
-    if (f->cached_v != 0 && wrong_call(w, t) && w->kind[t] == MR_DECODE_CALL)
-        multiply(o, D, f->cached_v);
+    if (scaled) multiply(o, D, f->cached_v);
 }
 
 void mr_walk_rows(mr_walk *w, idx l) {
     const idx H = w->c->n_heads;
-    table scores = {0}, probs = {0};
+    table scores = {.hidden = (double)-INFINITY}, probs = {0};
     open_table(w, &probs, l, "probs");
     open_table(w, &scores, l, "scores");
     find_unseen(w, &scores);
+    w->found = read_attention(w, l);
     for (idx h = 0; h < H && w->err->code == MR_OK; h++)
         for (idx t = 0; t < w->T; t++) attend(w, l, &scores, &probs, h, t);
     close_table(w, &scores);
     close_table(w, &probs);
+    mr_free(w->found);
+    w->found = NULL;
     mr_replay_step(w, l, "attention", w->attention, 3, (const idx[]){w->T, H, w->c->head_dim});
 }

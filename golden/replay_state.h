@@ -12,6 +12,7 @@ typedef struct {
     const mr_meta       *meta;
     mr_trace            *port;
     const mr_arithmetic *a;
+    const mr_watch      *watch;    /* or NULL */
     mr_verification     *out;
     mr_err              *err;
     idx                  T, S;     /* tokens, columns */
@@ -22,6 +23,7 @@ typedef struct {
     idx                 *keys;             /* [S] of one row */
     double              *recorded; /* room for the largest tensor of the port */
     double              *room;     /* of mr_bound_linear */
+    double              *found;    /* the port's attention output of one layer, or NULL */
     mr_bounded x, normed, q, k, v, scores, attention, out_row, h, w1, w3, act, logits;
     mr_bounded gates, kept, expert_in, expert_out, head;
     int32_t   *experts;            /* [T,K] */

@@ -33,6 +33,8 @@ static bool same_shape(const mr_tensor *t, int rank, const idx *dim) {
 void mr_replay_end(mr_walk *w, mr_finding *f) {
     mr_verification *o = w->out;
     if (f->verdict != MR_EXPLAINED && f->beyond > 0) f->verdict = MR_FAULT;
+    if (f->verdict == MR_AGREES && f->open > 0 && f->open == f->elements)
+        f->verdict = MR_TELLS_NOTHING;
     mr_finding *kept = new_finding(w);
     if (kept == NULL) return;
     *kept = *f;
@@ -45,7 +47,7 @@ void mr_replay_end(mr_walk *w, mr_finding *f) {
 bool mr_replay_begin(mr_walk *w, idx layer, const char *name, int rank, const idx *dim,
                      mr_finding *f) {
     memset(f, 0, sizeof *f);
-    f->worst = -1;
+    f->worst = f->slot = -1;
     if (layer < 0) snprintf(f->name, sizeof f->name, "%s", name);
     else snprintf(f->name, sizeof f->name, "layers.%td.%s", layer, name);
     const idx at = mr_trace_find(w->port, f->name);
@@ -61,25 +63,29 @@ bool mr_replay_begin(mr_walk *w, idx layer, const char *name, int rank, const id
         mr_replay_end(w, f);
         return false;
     }
+    if (w->watch != NULL) f->slot = w->watch->begin(w->watch->user, f->name, rank, dim);
     return mr_trace_read(w->port, at, w->recorded, w->err) == MR_OK;
 }
 
-/* |error| / bound; equal is 0, NaN on one side and an error without room for one are infinite. */
-static double ratio_of(double expected, double found, double bound) {
+double mr_error_ratio(double expected, double found, double bound) {
     if (expected == found || (isnan(expected) && isnan(found))) return 0;
-    if (isnan(expected) || !isfinite(found)) return (double)INFINITY;
-    if (!(bound < 1e100)) return 0;   /* no bound is known: a choice that nobody recorded */
+    if (isnan(expected) || isnan(found)) return (double)INFINITY;
+    if (isinf(found) && !isinf(bound)) return (double)INFINITY;
+    if (!(bound < 1e100)) return 0;   /* overflow, or a choice that nobody recorded: no bound */
     const double ratio = fabs(found - expected) / bound;
     return isnan(ratio) ? (double)INFINITY : ratio;
 }
 
 void mr_replay_piece(const mr_walk *w, mr_finding *f, mr_bounded x, idx offset, idx n) {
     double error = 0, norm = 0, width = 0;
+    if (w->watch != NULL)
+        w->watch->piece(w->watch->user, f->slot, offset, n, x, w->recorded + offset);
     for (idx i = 0; i < n; i++) {
         const double found = w->recorded[offset + i];
-        const double ratio = ratio_of(x.v[i], found, x.e[i]),
-                     likely = ratio_of(x.v[i], found, x.s[i]);
+        const double ratio = mr_error_ratio(x.v[i], found, x.e[i]),
+                     likely = mr_error_ratio(x.v[i], found, x.s[i]);
         f->beyond += ratio > 1;
+        f->open += !(x.e[i] < 1e100);
         width += x.e[i] * x.e[i];
         if (likely > f->likely) f->likely = likely;
         if (f->worst < 0 || ratio > f->ratio) {
@@ -88,6 +94,7 @@ void mr_replay_piece(const mr_walk *w, mr_finding *f, mr_bounded x, idx offset, 
             f->expected = x.v[i];
             f->found = found;
             f->bound = x.e[i];
+            f->likely_bound = x.s[i];
         }
         if (isfinite(x.v[i]) && isfinite(found)) {
             error += (found - x.v[i]) * (found - x.v[i]);
@@ -110,10 +117,28 @@ static bool constant(mr_bounded x, idx n) {
     return n > 1;
 }
 
+/* The port recorded these rows only, such as the logits that generate() computes. */
+static void step_rows(mr_walk *w, const char *name, mr_bounded x, int rank, const idx *dim,
+                      const mr_meta_part *part) {
+    mr_finding f;
+    idx less[MR_MAX_RANK];
+    for (int i = 0; i < rank; i++) less[i] = i == 0 ? part->count : dim[i];
+    const idx width = mr_count(rank - 1, dim + 1);
+    if (!mr_replay_begin(w, -1, name, rank, less, &f)) return;
+    for (idx i = 0; i < part->count; i++)
+        mr_replay_piece(w, &f, mr_bounded_at(x, part->row[i] * width), i * width, width);
+    mr_replay_end(w, &f);
+}
+
 void mr_replay_step(mr_walk *w, idx layer, const char *name, mr_bounded x, int rank,
                     const idx *dim) {
     mr_finding f;
     const idx n = mr_count(rank, dim);
+    const mr_meta_part *part = layer < 0 ? mr_meta_rows(w->meta, name) : NULL;
+    if (part != NULL) {
+        step_rows(w, name, x, rank, dim, part);
+        return;
+    }
     if (!mr_replay_begin(w, layer, name, rank, dim, &f)) return;
     if (constant(x, n)) f.verdict = MR_TELLS_NOTHING;
     mr_replay_piece(w, &f, x, 0, n);

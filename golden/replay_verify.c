@@ -51,13 +51,16 @@ static mr_status make_room(mr_walk *w, double **numbers, idx **indices, mr_err *
     return MR_OK;
 }
 
+/* A hypothesis with one fault left explains nothing: what comes after does not matter. */
+static bool refuted(const mr_walk *w) { return w->fault->name[0] != '\0' && w->out->faults > 0; }
+
 static void walk(mr_walk *w) {
     const mr_model *m = w->model;
     const mr_config *c = w->c;
     const idx T = w->T, row[] = {T, c->dim}, logits[] = {T, c->vocab_size};
     mr_bound_embedding(w->x, w->meta->tokens, &m->tok_embeddings, T, w->a);
     mr_replay_step(w, -1, "tok_embeddings", w->x, 2, row);
-    for (idx l = 0; l < c->n_layers && w->err->code == MR_OK; l++) {
+    for (idx l = 0; l < c->n_layers && w->err->code == MR_OK && !refuted(w); l++) {
         mr_walk_attention(w, l);
         mr_walk_ffn(w, l);
     }
@@ -116,12 +119,19 @@ static mr_status misread_model(const mr_model *model, mr_model *out, void **bloc
 mr_status mr_verify(const mr_model *model, const mr_meta *meta, mr_trace *port,
                     const mr_arithmetic *a, const mr_fault *fault, mr_verification *out,
                     mr_err *err) {
+    return mr_verify_watched(model, meta, port, a, fault, NULL, out, err);
+}
+
+mr_status mr_verify_watched(const mr_model *model, const mr_meta *meta, mr_trace *port,
+                            const mr_arithmetic *a, const mr_fault *fault, const mr_watch *watch,
+                            mr_verification *out, mr_err *err) {
     const mr_fault none = {.config = model->config};
     mr_err inner = {0};
     double *numbers = NULL;
     idx *indices = NULL;
     mr_walk w = {.model = model, .fault = fault != NULL ? fault : &none, .meta = meta, .port = port,
-                 .a = a, .out = out, .err = &inner, .T = meta->count, .S = meta->count};
+                 .a = a, .watch = watch, .out = out, .err = &inner, .T = meta->count,
+                 .S = meta->count};
     memset(out, 0, sizeof *out);
     out->first = -1;
     w.c = &w.fault->config;

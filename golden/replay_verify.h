@@ -19,14 +19,35 @@ typedef struct {
     char       name[96];
     mr_verdict verdict;
     idx        elements, beyond;   /* compared, and beyond their bound */
+    idx        open;               /* without a bound: weights not given, or overflow */
     double     ratio;              /* largest |port - expected| / bound */
     double     likely;             /* the same against the statistical bound */
     idx        worst;              /* index of that element */
-    double     expected, found, bound;
+    double     expected, found, bound, likely_bound;
     double     introduced;         /* norm of the introduced error / norm */
     double     distance, width;    /* norms of the error and of the bounds */
     char       note[160];          /* shape mismatch, which key was seen, which expert ..., or "" */
+    idx        slot;               /* what mr_watch.begin returned */
 } mr_finding;
+
+/* Sees the elements of a verification while they are compared. */
+typedef struct {
+    void *user;
+    /* a tensor of the port; what it returns is the `slot` of the calls that follow for it */
+    idx  (*begin)(void *user, const char *name, int rank, const idx *dim);
+    /* n elements from `offset` on: what the operation gives on the port's inputs, and the port's */
+    void (*piece)(void *user, idx slot, idx offset, idx n, mr_bounded expected,
+                  const double *found);
+    /* an element of scores or probs that the port has although the mask forbids it */
+    void (*forbidden)(void *user, idx slot, idx offset);
+    /* experts of one token where the port's are not the reference's; margin: the largest logit
+     * left out minus the smallest one chosen */
+    void (*choice)(void *user, idx slot, idx token, const int32_t *port, const int32_t *expected,
+                   double margin, bool explained);
+} mr_watch;
+
+/* |found - expected| / bound; equal is 0; NaN on one side and an error without room: infinite */
+double mr_error_ratio(double expected, double found, double bound);
 
 /* Which keys a row sees, where it is not the rule of the configuration. A call is one launch: a
  * chunk of a prompt, or a decode step. */
@@ -119,6 +140,10 @@ typedef struct {
 mr_status mr_verify(const mr_model *model, const mr_meta *meta, mr_trace *port,
                     const mr_arithmetic *arithmetic, const mr_fault *fault, mr_verification *out,
                     mr_err *err);
+/* The same, watched. `watch` may be NULL. */
+mr_status mr_verify_watched(const mr_model *model, const mr_meta *meta, mr_trace *port,
+                            const mr_arithmetic *arithmetic, const mr_fault *fault,
+                            const mr_watch *watch, mr_verification *out, mr_err *err);
 void      mr_verification_free(mr_verification *verification);
 
 #endif

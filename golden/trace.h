@@ -20,6 +20,12 @@ idx         mr_trace_find(const mr_trace *trace, const char *name);   /* -1 when
 /* Loads tensor i as doubles: out[mr_count]. Integers are exact up to 2^53. */
 mr_status   mr_trace_read(mr_trace *trace, idx i, double *out, mr_err *err);
 
+/* A trace whose tensors something else makes: `read` writes the i-th as doubles. The list's names
+ * and `user` must stay as long as the trace; the text is copied. */
+typedef mr_status (*mr_trace_source)(void *user, idx i, double *out, mr_err *err);
+mr_status mr_trace_made(const mr_tensor *list, idx count, const char *meta, mr_trace_source read,
+                        void *user, mr_trace **out, mr_err *err);
+
 /* Collects tensors and writes them. Data are copied or written at once: the caller may reuse its
  * memory.
  *   calls == 1: a name comes once. .npz: tensors go to the file as they come, memory does not grow.

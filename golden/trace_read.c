@@ -1,14 +1,19 @@
 /* Reading a trace: two kinds of file, one list of tensors, every element as a double. */
+#define _DEFAULT_SOURCE   /* madvise */
 #include "golden/trace.h"
 
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "golden/lookup.h"
 #include "golden/npz.h"
+#include "golden/trace_kind.h"
 #include "ref/half.h"
 #include "weights/safetensors.h"
 
-/* Either an archive or a set; `view` lists its tensors without their data and without meta. */
+/* An archive, a set, or made by `source`; `view` lists its tensors without their data and without
+ * meta. */
 struct mr_trace {
     char      *path;
     mr_npz    *npz;      /* NULL for .safetensors */
@@ -17,6 +22,9 @@ struct mr_trace {
     idx        meta;     /* its number in the file; the number of tensors when there is none */
     char      *text;     /* of meta */
     mr_tensor *view;
+    mr_trace_source source;   /* NULL: a file */
+    void      *user;
+    mr_lookup  names;         /* of a made trace */
 };
 
 mr_status mr_trace_is_npz(const char *path, bool *npz, mr_err *err) {
@@ -33,10 +41,25 @@ static const mr_tensor *in_file(const mr_trace *trace, idx number) {
     return trace->npz != NULL ? mr_npz_tensor(trace->npz, number) : &trace->set.tensor[number];
 }
 
+/* Pages of a mapped file that were read are given back, so that memory does not grow with the file;
+ * who reads them again gets them from the file. From the first tensor on, because the system also
+ * maps pages around those that were asked for. */
+static void forget(const mr_trace *trace, const void *data, idx bytes) {
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), end = (uintptr_t)data;
+    uintptr_t start = end;
+    for (idx i = 0; i < trace->set.count; i++) {
+        const uintptr_t at = (uintptr_t)trace->set.tensor[i].data;
+        if (at < start && trace->set.tensor[i].data != NULL) start = at;
+    }
+    start = start / page * page;
+    if (bytes > 0) madvise((void *)start, (size_t)(end - start) + (size_t)bytes, MADV_DONTNEED);
+}
+
 /* The bytes of the tensor with that number in the file, as they are there. */
 static mr_status read_raw(mr_trace *trace, idx number, void *out, idx bytes, mr_err *err) {
     if (trace->npz != NULL) return mr_npz_read(trace->npz, number, out, err);
     if (bytes > 0) memcpy(out, trace->set.tensor[number].data, (size_t)bytes);
+    forget(trace, trace->set.tensor[number].data, bytes);
     return MR_OK;
 }
 
@@ -84,7 +107,8 @@ static mr_status list(mr_trace *trace, mr_err *err) {
 mr_status mr_trace_open(const char *path, mr_trace **out, mr_err *err) {
     bool npz;
     *out = NULL;
-    if (mr_trace_is_npz(path, &npz, err) != MR_OK) return MR_BAD;
+    if (mr_trace_foreign(path, err) != MR_OK || mr_trace_is_npz(path, &npz, err) != MR_OK)
+        return MR_BAD;
     mr_trace *trace = mr_alloc(1, (idx)sizeof *trace, err);
     if (trace == NULL) return MR_BAD;
     mr_status status = MR_BAD;
@@ -102,8 +126,28 @@ failed:
     return status;
 }
 
+mr_status mr_trace_made(const mr_tensor *list, idx count, const char *meta, mr_trace_source read,
+                        void *user, mr_trace **out, mr_err *err) {
+    mr_trace *trace = *out = mr_alloc(1, (idx)sizeof *trace, err);
+    if (trace == NULL) return MR_BAD;
+    trace->source = read, trace->user = user;
+    trace->text = mr_alloc((idx)strlen(meta) + 1, 1, err);
+    trace->view = mr_alloc(count, (idx)sizeof *trace->view, err);
+    bool good = trace->text != NULL && trace->view != NULL;
+    if (good) memcpy(trace->text, meta, strlen(meta));
+    for (idx i = 0; good && i < count; i++, trace->count++) {
+        trace->view[i] = list[i];
+        good = mr_lookup_add(&trace->names, list[i].name, i, err) == MR_OK;
+    }
+    if (good) return MR_OK;
+    mr_trace_close(trace);
+    *out = NULL;
+    return MR_BAD;
+}
+
 void mr_trace_close(mr_trace *trace) {
     if (trace == NULL) return;
+    mr_lookup_free(&trace->names);
     mr_npz_close(trace->npz);
     mr_tensors_close(&trace->set);
     mr_free(trace->view);
@@ -120,6 +164,7 @@ const mr_tensor *mr_trace_tensor(const mr_trace *trace, idx i) { return &trace->
 
 idx mr_trace_find(const mr_trace *trace, const char *name) {
     idx found = -1;
+    if (trace->source != NULL) return mr_lookup_find(&trace->names, name);
     if (trace->npz != NULL) {
         found = mr_npz_find(trace->npz, name);
     } else {
@@ -148,12 +193,15 @@ static double element(mr_dtype dtype, const unsigned char *p) {
     case MR_I32:  memcpy(&i32, p, 4); return i32;
     case MR_U16:  memcpy(&u16, p, 2); return u16;
     case MR_U8:   return *p;
+    case MR_F8_E4M3: return mr_f8_e4m3_to_double(*p);
+    case MR_F8_E5M2: return mr_f8_e5m2_to_double(*p);
     case MR_DTYPES: break;
     }
     return 0;
 }
 
 mr_status mr_trace_read(mr_trace *trace, idx i, double *out, mr_err *err) {
+    if (trace->source != NULL) return trace->source(trace->user, i, out, err);
     const mr_tensor *t = &trace->view[i];
     idx count = mr_count(t->rank, t->dim), size = mr_dtype_size(t->dtype);   /* proved at open */
     /* The raw bytes go to the end of `out` and are widened from the front, without a second buffer:
@@ -161,6 +209,14 @@ mr_status mr_trace_read(mr_trace *trace, idx i, double *out, mr_err *err) {
      * is never less. */
     unsigned char *raw = (unsigned char *)out + count * ((idx)sizeof *out - size);
     mr_status status = read_raw(trace, number_of(trace, i), raw, count * size, err);
-    for (idx k = 0; k < count && status == MR_OK; k++) out[k] = element(t->dtype, raw + k * size);
-    return status;
+    if (status != MR_OK) return status;
+    if (t->dtype == MR_F32)   /* most traces; the loop below chooses the type once per element */
+        for (idx k = 0; k < count; k++) {
+            float x;
+            memcpy(&x, raw + k * size, sizeof x);
+            out[k] = (double)x;
+        }
+    else
+        for (idx k = 0; k < count; k++) out[k] = element(t->dtype, raw + k * size);
+    return MR_OK;
 }

@@ -26,8 +26,9 @@ static void *take(arena *a, idx count, idx size) {
 static idx times(idx a, idx b) { return mr_count(2, (const idx[]){a, b}); }
 
 /* Ring length of a layer, per sequence: what its window can still see, or every position of the
- * longest sequence. */
+ * longest sequence; nothing with train. */
 static idx ring_slots(const FN(run) *run, idx layer) {
+    if (run->options.train) return 0;
     const idx span = mr_config_span(&run->model->config, layer);
     return span > 0 ? span : run->longest;
 }
@@ -48,13 +49,39 @@ static void carve_activations(FN(run) *run, arena *a) {
     run->cos_ = take(a, times(T, c->head_dim / 2), sizeof(real));
     run->sin_ = take(a, times(T, c->head_dim / 2), sizeof(real));
 #define TENSOR(field, name, scope, type, shape, equation) \
-    run->field = take(a, FN(tensor_room)(run, FN(T_##field)), sizeof *run->field);
+    run->kept.field = take(a, times(FN(tensor_room)(run, FN(T_##field)), \
+                                    FN(tensor_layers)(run, FN(T_##field))), sizeof *run->field); \
+    run->field = run->kept.field;
 #include "ref/tensors.def"
     run->row       = take(a, times(c->n_heads, run->longest), sizeof(real));
     run->expert_in = take(a, c->n_experts > 0 ? times(T, c->dim) : 0, sizeof(real));
     run->copy      = take(a, copies, sizeof *run->copy);
     run->place     = take(a, copies, sizeof *run->place);
     run->bin       = take(a, c->n_experts + 1, sizeof *run->bin);
+}
+
+/* What backward needs. The residual stream has one derivative, whatever its name at the moment;
+ * rotation and SwiGLU are turned back in place. */
+static void carve_slopes(FN(run) *run, arena *a) {
+    const mr_config *c = &run->model->config;
+    const idx T = run->options.max_tokens, E = c->n_experts;
+    if (!run->options.train) return;
+#define TENSOR(field, name, scope, type, shape, equation) \
+    run->d.field = take(a, FN(slope_room)(run, FN(T_##field)), sizeof *run->d.field);
+#include "ref/tensors.def"
+    run->d.tok_embeddings = run->d.attention_out = run->d.h_mid = run->d.ffn_out = run->d.h;
+    run->d.q = run->d.q_rope;
+    run->d.k = run->d.k_rope;
+    run->d.w1 = run->d.act;
+    run->tokens     = take(a, T, sizeof *run->tokens);
+    run->row_probs  = take(a, times(c->n_kv_heads, T), sizeof(real));
+    run->row_slopes = take(a, times(c->n_kv_heads, T), sizeof(real));
+    run->pooled.chosen      = take(a, E, sizeof(double));
+    run->pooled.probability = take(a, E, sizeof(double));
+    run->layer.chosen       = take(a, E, sizeof(double));
+    run->layer.probability  = take(a, E, sizeof(double));
+    run->importance = take(a, E, sizeof(double));
+    run->slope      = take(a, E, sizeof(double));
 }
 
 static void carve_scratch(FN(run) *run, arena *a) {
@@ -88,6 +115,7 @@ idx FN(carve)(FN(run) *run, char *memory) {
     take(&a, 1, sizeof *run);   /* the run itself comes first */
     carve_sequences(run, &a);
     carve_activations(run, &a);
+    carve_slopes(run, &a);
     carve_scratch(run, &a);
     carve_rings(run, &a);
     return a.used;

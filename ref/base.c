@@ -23,6 +23,7 @@ static const struct {
 } dtypes[MR_DTYPES] = {
     [MR_F64] = {"F64", 8}, [MR_F32] = {"F32", 4}, [MR_F16] = {"F16", 2}, [MR_BF16] = {"BF16", 2},
     [MR_I64] = {"I64", 8}, [MR_I32] = {"I32", 4}, [MR_U16] = {"U16", 2}, [MR_U8] = {"U8", 1},
+    [MR_F8_E4M3] = {"F8_E4M3", 1}, [MR_F8_E5M2] = {"F8_E5M2", 1},
 };
 
 idx mr_dtype_size(mr_dtype dtype) { return dtypes[dtype].size; }

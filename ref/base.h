@@ -42,7 +42,11 @@ mr_status mr_fail(mr_err *err, mr_status code, const char *format, ...)
     ;
 
 /* Element types of files and views. */
-typedef enum { MR_F64, MR_F32, MR_F16, MR_BF16, MR_I64, MR_I32, MR_U16, MR_U8, MR_DTYPES } mr_dtype;
+typedef enum {
+    MR_F64, MR_F32, MR_F16, MR_BF16, MR_I64, MR_I32, MR_U16, MR_U8,
+    MR_F8_E4M3, MR_F8_E5M2,   /* in traces only */
+    MR_DTYPES
+} mr_dtype;
 
 idx         mr_dtype_size(mr_dtype dtype);  /* bytes per element */
 /* safetensors' word: "F64", "F32", "F16", "BF16", ... */

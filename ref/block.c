@@ -7,6 +7,7 @@
 #include "ref/mask.h"
 
 #define KEEP(field) FN(keep)(run, FN(T_##field), l, T, run->field)
+#define SLOPE(field) FN(show_slope)(run, FN(T_##field), l, -1, T, run->d.field)
 
 /* y = W x for the tokens of this call; rounding follows at KEEP */
 static void project(FN(run) *run, real *y, const real *x, const mr_matrix *W) {
@@ -62,7 +63,8 @@ static void attend(FN(run) *run, idx l) {
     for (idx h = 0; h < H; h++)
         for (idx b = 0, t0 = 0; b < run->options.n_seqs; t0 += run->length[b], b++)
             attend_head(run, l, h, b, t0, all);
-    for (idx b = 0, t0 = 0; b < run->options.n_seqs; t0 += run->length[b], b++) {
+    for (idx b = 0, t0 = 0; b < run->options.n_seqs && !run->options.train;
+         t0 += run->length[b], b++) {
         const idx ring = b * run->slots[l] * width;
         FN(cache_write)(run->ring_k[l] + ring, run->ring_v[l] + ring, run->k_rope + t0 * width,
                         run->v + t0 * width, run->length[b], FN(slot_origin)(run, l,
@@ -107,4 +109,96 @@ void FN(block)(FN(run) *run, idx l, const real *x) {
     FN(rmsnorm)(run->ffn_norm, run->h_mid, &w->ffn_norm, T, eps, s);        KEEP(ffn_norm);
     FN(ffn)(run, l);                                                        KEEP(ffn_out);
     add(run->h, run->h_mid, run->ffn_out, n);                               KEEP(h);
+}
+
+/* ---- backward -------------------------------------------------------------------------------- */
+
+/* (A2') of all query heads of kv head g for the tokens of sequence b, heads and rows ascending;
+ * into d.scores and d.probs when a tap wants them all */
+static void attend_head_backward(FN(run) *run, idx l, idx g, idx b, bool all) {
+    const mr_config *c = &run->model->config;
+    const idx H = c->n_heads, G = c->n_kv_heads, D = c->head_dim, n = run->length[b];
+    idx t0 = 0;
+    for (idx before = 0; before < b; before++) t0 += run->length[before];
+    const idx first = t0 * G * D, slice = g * run->options.max_tokens + t0;
+    const FN(keys) keys = {NULL, NULL, run->k_rope + first, run->v + first, 0, 0, 0};
+    for (idx h = g * (H / G); h < (g + 1) * (H / G); h++)
+        for (idx a = 0; a < n; a++) {
+            const idx t = t0 + a, at = (t * H + h) * D;
+            idx from, to;
+            mr_mask_range(c->window_rule, mr_config_window(c, l), a, n, &from, &to);
+            const idx cell = (h * run->T + t) * run->columns + run->column[b] + from;
+            FN(attention_row_backward)(run->d.q_rope + at, run->d.k_rope + first, run->d.v + first,
+                                       all ? run->d.scores + cell : run->row_slopes + slice,
+                                       all ? run->d.probs + cell : run->row_slopes + slice,
+                                       run->row_probs + slice, run->d.attention + at,
+                                       run->attention + at, run->q_rope + at, &keys, g, from, to,
+                                       G, D);
+        }
+}
+
+/* d.attention to d.q_rope, d.k_rope, d.v: kv heads and sequences share nothing */
+static void attend_backward(FN(run) *run, idx l) {
+    const mr_config *c = &run->model->config;
+    const idx H = c->n_heads, G = c->n_kv_heads, T = run->T, width = G * c->head_dim;
+    const bool all = FN(slope_wanted)(run, FN(T_scores), l, T) ||
+                     FN(slope_wanted)(run, FN(T_probs), l, T);
+    if (all) {
+        FN(clear)(run->d.scores, H * T * run->columns);
+        FN(clear)(run->d.probs, H * T * run->columns);
+    }
+    FN(clear)(run->d.k_rope, T * width);
+    FN(clear)(run->d.v, T * width);
+    PARALLEL_FOR(H * T * c->head_dim * 4 * run->longest)
+    for (idx n = 0; n < run->options.n_seqs * G; n++)
+        attend_head_backward(run, l, n % G, n / G, all);
+    if (all) {
+        SLOPE(probs);
+        SLOPE(scores);
+    }
+}
+
+/* d.q_rope, d.k_rope, d.v to d.attention_norm; the rows of wq and wk keep the file's order */
+static void project_rotate_backward(FN(run) *run, idx l, const mr_layer *g) {
+    const mr_config *c = &run->model->config;
+    const mr_layer *w = &run->model->layers[l];
+    const idx T = run->T, H = c->n_heads, G = c->n_kv_heads, D = c->head_dim;
+    const FN(buffers) *d = &run->d;
+    const real *x = run->attention_norm;
+    SLOPE(q_rope);
+    FN(rope_backward)(d->q, d->q_rope, run->cos_, run->sin_, T, H, D, c->rope_layout);
+    SLOPE(q);
+    SLOPE(k_rope);
+    FN(rope_backward)(d->k, d->k_rope, run->cos_, run->sin_, T, G, D, c->rope_layout);
+    SLOPE(k);
+    SLOPE(v);
+    FN(rope_relayout)(d->q, T, H, D, c->rope_layout, run->model->qk_rows);
+    FN(rope_relayout)(d->k, T, G, D, c->rope_layout, run->model->qk_rows);
+    FN(project_backward)(run, d->attention_norm, &g->wq, d->q, x, &w->wq, T, false);
+    FN(project_backward)(run, d->attention_norm, &g->wk, d->k, x, &w->wk, T, true);
+    FN(project_backward)(run, d->attention_norm, &g->wv, d->v, x, &w->wv, T, true);
+}
+
+/* (B2') dh_mid = dh + RMSNorm'( FFN'(dh) );   (B1') dx = dh_mid + RMSNorm'( Attention'(dh_mid) )
+ *              a residual connection hands its derivative to both branches; d.h is carried along */
+void FN(block_backward)(FN(run) *run, idx l, const real *x, const mr_layer *g) {
+    const mr_layer *w = &run->model->layers[l];
+    const idx T = run->T;
+    const double eps = run->model->config.norm_eps;
+    const FN(buffers) *d = &run->d;
+    SLOPE(h);
+    SLOPE(ffn_out);
+    FN(ffn_backward)(run, l, g);
+    SLOPE(ffn_norm);
+    FN(rmsnorm_backward)(d->h, &g->ffn_norm, d->ffn_norm, run->h_mid, &w->ffn_norm, T, eps);
+    SLOPE(h_mid);
+    SLOPE(attention_out);
+    FN(project_backward)(run, d->attention, &g->wo, d->attention_out, run->attention, &w->wo, T,
+                         false);
+    SLOPE(attention);
+    attend_backward(run, l);
+    project_rotate_backward(run, l, g);
+    SLOPE(attention_norm);
+    FN(rmsnorm_backward)(d->h, &g->attention_norm, d->attention_norm, x, &w->attention_norm, T,
+                         eps);
 }

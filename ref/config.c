@@ -58,6 +58,15 @@ static mr_status check_products(const mr_config *c, const char *source, mr_err *
     return MR_OK;
 }
 
+static mr_status check_labels(const mr_config *c, const char *source, mr_err *err) {
+    if (c->n_labels < 0 || c->n_labels > c->vocab_size)   /* a row of logits has room for V */
+        return broken(err, source, "0 labels (a language model) to vocab_size", c->n_labels);
+    if (c->n_labels > 0 && c->tied_embeddings)
+        return mr_fail(err, MR_BAD, "%s: a model with labels has a head of its own; "
+                       "tie_word_embeddings must be false", source);
+    return MR_OK;
+}
+
 static mr_status check_windows(const mr_config *c, const char *source, mr_err *err) {
     if (c->n_windows < 0 || c->n_windows > MR_MAX_WINDOWS)
         return broken(err, source, "at most 256 entries of sliding_window", c->n_windows);
@@ -94,6 +103,7 @@ static mr_status check_experts(const mr_config *c, const char *source, mr_err *e
 mr_status mr_config_check(const mr_config *c, const char *source, mr_err *err) {
     if (check_sizes(c, source, err) || check_heads(c, source, err) ||
         check_windows(c, source, err) || check_experts(c, source, err) ||
+        check_labels(c, source, err) ||
         check_products(c, source, err))
         return MR_BAD;
     if (!(c->norm_eps >= 0) || !(c->norm_eps < 1))
@@ -131,11 +141,12 @@ mr_sizes mr_config_sizes(const mr_config *c) {
     mr_sizes s;
     s.attention = 2 * d * H * D + 2 * d * G * D;                    /* (Z1) wq and wo, wk and wv */
     s.ffn = 3 * d * F;                                              /* (Z2) w1, w2, w3 */
-    const int64_t router = E * d, tables = (c->tied_embeddings ? 1 : 2) * V * d + d;
+    const int64_t router = E * d, head = (c->n_labels > 0 ? c->n_labels : V) * d;
+    const int64_t tables = V * d + d + (c->tied_embeddings ? 0 : head);
     const int64_t all = E ? E * s.ffn + router : s.ffn, hit = E ? K * s.ffn + router : s.ffn;
     s.total  = tables + L * (s.attention + 2 * d + all);            /* (Z3) */
     s.active = tables + L * (s.attention + 2 * d + hit);            /* (Z4) K of E experts */
-    s.flops_token = 2 * (V * d + L * (s.attention + hit));          /* (Z5) embedding: a lookup */
+    s.flops_token = 2 * (head + L * (s.attention + hit));          /* (Z5) embedding: a lookup */
     s.flops_key   = 4 * L * H * D;                                  /* q.k and P v */
     s.cache_token = 2 * L * G * D;                                  /* (Z6) k and v */
     return s;

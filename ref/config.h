@@ -1,7 +1,7 @@
 /* Hyper-parameters of the family and every convention on which sources disagree (docs/MODEL.md,
  * section "Conventions").
  * Letters used everywhere: d dim, L layers, H query heads, G kv heads, D head_dim, F hidden_dim, V
- * vocabulary, E experts, K experts per token, W window, T new tokens, S keys. */
+ * vocabulary, E experts, K experts per token, N labels, W window, T new tokens, S keys. */
 #ifndef MR_REF_CONFIG_H
 #define MR_REF_CONFIG_H
 
@@ -36,6 +36,7 @@ typedef enum { MR_CAPACITY_TOKENS, MR_CAPACITY_SLOTS } mr_capacity_rank;
 
 typedef struct {
     idx    dim, n_layers, head_dim, hidden_dim, n_heads, n_kv_heads, vocab_size;
+    idx    n_labels;              /* rows of a reward head; 0: a language model */
     idx    n_experts;             /* E; 0 means a dense model */
     idx    n_experts_per_tok;     /* K; 0 in a dense model */
     idx    n_windows;             /* 0: no window; else windows[l % n_windows] holds for layer l */

@@ -40,6 +40,18 @@ double mr_bf16_to_double(uint16_t bits) { return widen(bits, 7, 127); }
 
 double mr_half_to_double(uint16_t bits) { return widen(bits, 10, 15); }
 
+/* A half without its last 8 fraction bits. */
+double mr_f8_e5m2_to_double(uint8_t bits) { return mr_half_to_double((uint16_t)(bits << 8)); }
+
+/* 4 exponent bits, bias 7, 3 fraction bits; only the largest pattern of each sign is NaN. */
+double mr_f8_e4m3_to_double(uint8_t bits) {
+    const int exponent = bits >> 3 & 15, mantissa = bits & 7;
+    if ((bits & 0x7f) == 0x7f) return (double)NAN;
+    const double magnitude = exponent > 0 ? ldexp(mantissa + 8, exponent - 10)
+                                          : ldexp(mantissa, -9);
+    return (bits & 0x80) ? -magnitude : magnitude;
+}
+
 uint16_t mr_double_to_bf16(double x) { return narrow(x, 7, 127); }
 
 uint16_t mr_double_to_half(double x) { return narrow(x, 10, 15); }

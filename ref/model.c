@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ref/mask.h"
+#include "ref/params.h"
 
 /* ---- one call -------------------------------------------------------------------------------- */
 
@@ -81,20 +82,36 @@ static void head(FN(run) *run) {
     run->face.rows = rows;
 }
 
+static void clear_logit_slopes(FN(run) *run) {
+    FN(clear)(run->d.logits, run->options.max_tokens * run->model->output.rows);
+}
+
+/* With train every call begins at the first token, and without a derivative by the logits. */
+static void begin_again(FN(run) *run) {
+    for (idx b = 0; b < run->options.n_seqs; b++) run->face.seen[b] = 0;
+    clear_logit_slopes(run);
+}
+
 /* (B3) h = E[token]; L times (B1), (B2); logits = output RMSNorm(h)
  *                                               mistral-src one_file_ref.py, Transformer.forward */
 static mr_status forward(mr_run *face, const int32_t *tokens, const idx *length, mr_err *err) {
     FN(run) *run = (FN(run) *)face;
     const mr_model *m = run->model;
     const mr_config *c = &m->config;
+    if (run->options.train) begin_again(run);
     if (check_call(run, tokens, length, err)) return MR_BAD;
     place_tokens(run, length);
+    if (run->options.train) memcpy(run->tokens, tokens, (size_t)run->T * sizeof *tokens);
     show_masks(run);
     FN(rope_table)(run->cos_, run->sin_, run->position, run->T, c->head_dim, c->rope_theta,
                    c->rope_angles);
     FN(embedding)(run->tok_embeddings, tokens, &m->tok_embeddings, run->T, c->storage);
     FN(keep)(run, FN(T_tok_embeddings), -1, run->T, run->tok_embeddings);
-    for (idx l = 0; l < c->n_layers; l++) FN(block)(run, l, l == 0 ? run->tok_embeddings : run->h);
+    for (idx l = 0; l < c->n_layers; l++) {
+        const real *x = l == 0 ? run->tok_embeddings : run->h;
+        FN(select_layer)(run, l);
+        FN(block)(run, l, x);
+    }
     FN(rmsnorm)(run->norm, run->h, &m->norm, run->T, c->norm_eps, c->storage);
     FN(keep)(run, FN(T_norm), -1, run->T, run->norm);
     head(run);
@@ -106,22 +123,22 @@ static mr_status forward(mr_run *face, const int32_t *tokens, const idx *length,
 
 static const real *row_of(const mr_run *face, idx row) {
     const FN(run) *run = (const FN(run) *)face;
-    return run->logits + row * run->model->config.vocab_size;
+    return run->logits + row * run->model->output.rows;
 }
 
 static void logits(const mr_run *face, idx row, double *out) {
-    const idx V = ((const FN(run) *)face)->model->config.vocab_size;
+    const idx V = ((const FN(run) *)face)->model->output.rows;
     for (idx v = 0; v < V; v++) out[v] = (double)row_of(face, row)[v];
 }
 
 static double log_probability(const mr_run *face, idx row, int32_t target) {
-    return FN(log_probability)(row_of(face, row), ((const FN(run) *)face)->model->config.vocab_size,
+    return FN(log_probability)(row_of(face, row), ((const FN(run) *)face)->model->output.rows,
                                target);
 }
 
 static double cross_entropy(const mr_run *face, const int32_t *targets) {
     return FN(cross_entropy)(row_of(face, 0), targets, face->rows,
-                             ((const FN(run) *)face)->model->config.vocab_size);
+                             ((const FN(run) *)face)->model->output.rows);
 }
 
 int64_t FN(slot_origin)(const FN(run) *run, idx l, idx b) {
@@ -143,12 +160,72 @@ static void cache_positions(const FN(run) *run, idx l, int32_t *pos) {
 
 static void show_cache(mr_run *face) {
     FN(run) *run = (FN(run) *)face;
+    if (run->options.train) return;
     for (idx l = 0; l < run->model->config.n_layers; l++) {
         FN(show)(run, FN(T_cache_k), l, -1, 0, run->ring_k[l]);
         FN(show)(run, FN(T_cache_v), l, -1, 0, run->ring_v[l]);
         cache_positions(run, l, run->slot_position);
         FN(show)(run, FN(T_cache_pos), l, -1, 0, run->slot_position);
     }
+}
+
+/* ---- backward -------------------------------------------------------------------------------- */
+
+static void log_probability_backward(mr_run *face, idx row, int32_t target, double dlogp) {
+    FN(run) *run = (FN(run) *)face;
+    const idx V = run->model->output.rows;
+    FN(log_probability_backward)(run->d.logits + row * V, run->logits + row * V, V, target, dlogp);
+}
+
+static void logit_backward(mr_run *face, idx row, idx column, double dz) {
+    FN(run) *run = (FN(run) *)face;
+    real *at = &run->d.logits[row * run->model->output.rows + column];
+    *at = (real)((double)*at + dz);
+}
+
+static double router_loss(mr_run *face) { return FN(router_losses)((FN(run) *)face); }
+
+/* The tables: a tied one gets, token by token, what the head and what the embedding says; so it
+ * does not matter (plain) in how many calls the tokens come. */
+static void tables_backward(FN(run) *run, const mr_model *g) {
+    const bool tied = run->model->config.tied_embeddings;
+    const idx d = run->model->config.dim, V = run->model->output.rows;
+    const idx step = tied && run->options.engine == MR_PLAIN_ENGINE ? 1 : run->T;
+    for (idx t = 0; t < run->T; t += step) {
+        FN(linear_weight_backward)(tied ? &g->tok_embeddings : &g->output, run->d.logits + t * V,
+                                   run->norm + t * d, step, run->options.engine);
+        FN(embedding_backward)(&g->tok_embeddings, run->d.tok_embeddings + t * d, run->tokens + t,
+                               step);
+    }
+}
+
+/* (B3') from dlogits through head, norm, layers and embedding; adds every parameter's derivative */
+static mr_status backward(mr_run *face, const mr_model *g, mr_err *err) {
+    FN(run) *run = (FN(run) *)face;
+    const mr_model *m = run->model;
+    const mr_config *c = &m->config;
+    const FN(buffers) *d = &run->d;
+    const idx T = run->T, room = FN(tensor_room)(run, FN(T_h));
+    if (!mr_params_fit(g, m, MR_BITS == 64 ? MR_F64 : MR_F32))
+        return mr_fail(err, MR_BAD, "gradients: expected the parameters of the model as %s, from "
+                       "mr_params_like", mr_dtype_name(MR_BITS == 64 ? MR_F64 : MR_F32));
+    if (c->n_experts > 0) FN(router_losses_pool)(run);
+    FN(show_slope)(run, FN(T_logits), -1, -1, T, d->logits);
+    FN(clear)(d->norm, T * c->dim);
+    FN(linear_backward)(d->norm, d->logits, &m->output, T, run->options.engine, run->scratch);
+    FN(show_slope)(run, FN(T_norm), -1, -1, T, d->norm);
+    FN(clear)(d->h, T * c->dim);
+    FN(select_layer)(run, c->n_layers - 1);
+    FN(rmsnorm_backward)(d->h, &g->norm, d->norm, run->h, &m->norm, T, c->norm_eps);
+    for (idx l = c->n_layers - 1; l >= 0; l--) {
+        FN(select_layer)(run, l);
+        FN(block_backward)(run, l, l == 0 ? run->tok_embeddings : run->kept.h + (l - 1) * room,
+                           &g->layers[l]);
+    }
+    FN(show_slope)(run, FN(T_tok_embeddings), -1, -1, T, d->tok_embeddings);
+    tables_backward(run, g);
+    clear_logit_slopes(run);
+    return MR_OK;
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -191,5 +268,9 @@ mr_run *FN(run_init)(const mr_model *model, const mr_run_options *options, void 
     run->face.log_probability = log_probability;
     run->face.cross_entropy = cross_entropy;
     run->face.show_cache = show_cache;
+    run->face.log_probability_backward = log_probability_backward;
+    run->face.logit_backward = logit_backward;
+    run->face.router_loss = router_loss;
+    run->face.backward = options->train ? backward : NULL;
     return &run->face;
 }

@@ -94,3 +94,47 @@ void FN(moe_combine)(real *y, const real *out, const idx *place, const int32_t *
         }
     }
 }
+
+/* (M3') dout[c] = g_e dy[t],  dg_e = dy[t] . out[c]  for copy c of token t at expert e
+ * A dropped copy gives nothing: dg = 0.
+ *                         dout,out: [copies,d]  dweights,weights: [T,K]  dy: [T,d]  place: [T,K] */
+void FN(moe_combine_backward)(real *dout, real *dweights, const real *dy, const real *out,
+                              const idx *place, const real *weights, idx T, idx K, idx d) {
+    for (idx n = 0; n < T * K; n++) {
+        const real *slope = dy + n / K * d;
+        dweights[n] = 0;
+        if (place[n] < 0) continue;
+        real *row = dout + place[n] * d;
+        for (idx i = 0; i < d; i++) row[i] = weights[n] * slope[i];
+        dweights[n] = (real)FN(dot)(slope, out + place[n] * d, d);
+    }
+}
+
+/* (M2') dx[t] += sum over the copies c of token t of dcopy[c], experts in the order of (M3)
+ *                                            dx: [T,d]  dcopy: [copies,d]  place,experts: [T,K] */
+void FN(moe_gather_backward)(real *dx, const real *dcopy, const idx *place, const int32_t *experts,
+                             idx T, idx K, idx d, mr_expert_order order) {
+    for (idx t = 0; t < T; t++)
+        for (idx k = next_slot(experts + t * K, K, -1, order); k >= 0;
+             k = next_slot(experts + t * K, K, k, order)) {
+            if (place[t * K + k] < 0) continue;
+            const real *row = dcopy + place[t * K + k] * d;
+            for (idx i = 0; i < d; i++) dx[t * d + i] += row[i];
+        }
+}
+
+/* (M1') dz_e = g_e ( dg_e - sum_{S} g_j dg_j )  for e in S, 0 for the others
+ * Both router orders: the denominator over all experts cancels. No gradient goes through the
+ * choice itself, and with K = 1 none at all: the gate is the constant 1.
+ *                                   dlogits: [T,E]  dweights,weights: [T,K]  experts: [T,K] */
+void FN(router_backward)(real *dlogits, const real *dweights, const real *weights,
+                         const int32_t *experts, idx T, idx E, idx K) {
+    for (idx t = 0; t < T; t++) {
+        const real *g = weights + t * K, *dg = dweights + t * K;
+        acc mean = 0;
+        for (idx e = 0; e < E; e++) dlogits[t * E + e] = 0;
+        for (idx k = 0; k < K; k++) mean += (acc)g[k] * (acc)dg[k];
+        for (idx k = 0; k < K; k++)
+            dlogits[t * E + experts[t * K + k]] = (real)((acc)g[k] * ((acc)dg[k] - mean));
+    }
+}

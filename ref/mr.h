@@ -8,8 +8,10 @@
 #include "ref/half.h"
 #include "ref/mask.h"
 #include "ref/model.h"
+#include "ref/params.h"
 #include "ref/run.h"
 #include "ref/sample.h"
+#include "ref/schedule.h"
 
 /* Scratch that linear() needs in the BLAS engine, in elements of the precision. */
 #define mr_linear_scratch(cols) (MR_LINEAR_ROWS * (cols))

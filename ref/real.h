@@ -41,4 +41,14 @@ typedef double acc;
 #define PARALLEL_FOR(cost)
 #endif
 
+/* The turns of the loop below have no order: several may share one vector register. */
+#define SIMD _Pragma("omp simd")
+
+/* Compiled for several vector widths, of which the best is taken when the program starts. */
+#ifdef MR_CLONES
+#define CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define CLONES
+#endif
+
 #endif

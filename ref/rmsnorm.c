@@ -28,3 +28,41 @@ void FN(rmsnorm)(real *y, const real *x, const mr_matrix *g, idx T, double eps,
         }
     }
 }
+
+/* One token of (N1'), r = (mean_j x_j^2 + eps)^-1/2 and s = sum_j dy_j g_j x_j known. */
+static void backward_row(real *dx, real *dg, const real *dy, const real *x, const mr_matrix *g,
+                         acc r, acc s) {
+    const idx d = g->cols;
+    for (idx start = 0; start < d; start += BLOCK) {
+        const idx n = d - start < BLOCK ? d - start : BLOCK;
+        real gain[BLOCK];
+        FN(widen)(gain, g, 0, start, n, MR_STORE_WIDE);
+        for (idx i = 0; i < n; i++) {
+            const acc dyi = (acc)dy[start + i], xi = (acc)x[start + i];
+            const acc slope = r * (acc)gain[i] * dyi - xi * (r * r * r / (acc)d) * s;
+            dx[start + i] = (real)((acc)dx[start + i] + slope);
+            dg[start + i] = (real)((acc)dg[start + i] + dyi * xi * r);
+        }
+    }
+}
+
+/* (N1') dx_i += r g_i dy_i - x_i (r^3/d) sum_j dy_j g_j x_j,  dg_i += dy_i x_i r, ascending t
+ *       r = (mean_j x_j^2 + eps)^-1/2
+ * dx,dy,x: [T,d]  dg,g: [1,d]  dx adds, because x is also what the residual connection carries */
+void FN(rmsnorm_backward)(real *dx, const mr_matrix *dg, const real *dy, const real *x,
+                          const mr_matrix *g, idx T, double eps) {
+    const idx d = g->cols;
+    for (idx t = 0; t < T; t++) {
+        const real *row = x + t * d, *slope = dy + t * d;
+        const acc r = 1 / sqrt(FN(dot)(row, row, d) / (acc)d + eps);
+        acc s = 0;
+        for (idx start = 0; start < d; start += BLOCK) {
+            const idx n = d - start < BLOCK ? d - start : BLOCK;
+            real gain[BLOCK];
+            FN(widen)(gain, g, 0, start, n, MR_STORE_WIDE);
+            for (idx i = 0; i < n; i++)
+                s += (acc)slope[start + i] * (acc)gain[i] * (acc)row[start + i];
+        }
+        backward_row(dx + t * d, FN(gradient_row)(dg, 0), slope, row, g, r, s);
+    }
+}

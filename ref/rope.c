@@ -67,6 +67,23 @@ void FN(rope)(real *y, const real *x, const real *cos_, const real *sin_, idx T,
         }
 }
 
+/* (R1') dx_a = dy_a cos + dy_b sin,  dx_b = dy_b cos - dy_a sin: turned back by the same angle
+ *                                           dx,dy: [T,heads,D]  cos_,sin_: [T,D/2]  dx may be dy */
+void FN(rope_backward)(real *dx, const real *dy, const real *cos_, const real *sin_, idx T,
+                       idx heads, idx D, mr_rope_layout layout) {
+    for (idx t = 0; t < T; t++)
+        for (idx i = 0; i < D / 2; i++) {
+            const real c = cos_[t * (D / 2) + i], s = sin_[t * (D / 2) + i];
+            for (idx h = 0; h < heads; h++) {
+                const idx a = (t * heads + h) * D + channel(i, 0, D, layout);
+                const idx b = (t * heads + h) * D + channel(i, 1, D, layout);
+                const real da = dy[a], db = dy[b];
+                dx[a] = da * c + db * s;
+                dx[b] = db * c - da * s;
+            }
+        }
+}
+
 /* (R3) out[channel(i, half, to)] = in[channel(i, half, from)] for every head
  * Hugging Face stores the rows of wq and wk half-split; un-permuting the projected vector instead
  * of the mapped weights gives the same numbers without a copy of the checkpoint. */

@@ -29,6 +29,12 @@ mr_status mr_run_init(const mr_model *model, const mr_run_options *o, void *memo
     if (!mr_engine_built(o->engine))
         return mr_fail(err, MR_USAGE,
                        "this build has no BLAS engine; use --engine plain or build with BLAS=1");
+    if (o->train && model->config.storage != MR_STORE_WIDE)
+        return mr_fail(err, MR_USAGE, "a training run computes in f32 or f64, found 16-bit "
+                       "storage; choose --precision f32 or f64");
+    if (o->train && o->last_only)
+        return mr_fail(err, MR_USAGE, "a training run has the logits of every token; drop "
+                       "last_only");
     memset(memory, 0, (size_t)mr_run_size(model, o));
     *out = o->precision == MR_F64_RUN ? mr_run_init_f64(model, o, memory)
                                       : mr_run_init_f32(model, o, memory);
@@ -74,3 +80,19 @@ double mr_run_cross_entropy(const mr_run *run, const int32_t *targets) {
 void mr_run_show_cache(mr_run *run) { run->show_cache(run); }
 
 idx mr_run_seen(const mr_run *run, idx b) { return run->seen[b]; }
+
+void mr_run_log_probability_backward(mr_run *run, idx row, int32_t target, double dlogp) {
+    run->log_probability_backward(run, row, target, dlogp);
+}
+
+void mr_run_logit_backward(mr_run *run, idx row, idx column, double dz) {
+    run->logit_backward(run, row, column, dz);
+}
+
+double mr_run_router_loss(mr_run *run) { return run->router_loss(run); }
+
+mr_status mr_run_backward(mr_run *run, const mr_model *gradients, mr_err *err) {
+    if (run->backward == NULL)
+        return mr_fail(err, MR_USAGE, "this run keeps no activations; open it with options.train");
+    return run->backward(run, gradients, err);
+}

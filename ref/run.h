@@ -19,6 +19,15 @@ typedef enum { MR_PLAIN_ENGINE, MR_BLAS_ENGINE } mr_engine;
  * the call. */
 typedef bool (*mr_tap)(void *user, const mr_tensor *tensor);
 
+/* Coefficients of the losses on the router logits of all tokens of one call, by the names of
+ * docs/MODEL.md; 0: none. The noisy ones need the noise and are not here. */
+typedef struct {
+    double balance;      /* Switch, each layer alone, averaged over layers */
+    double pooled;       /* Hugging Face's, the tokens of all layers together */
+    double z;            /* averaged over layers */
+    double importance;   /* averaged over layers */
+} mr_router_losses;
+
 typedef struct {
     mr_precision precision;
     mr_engine    engine;
@@ -29,6 +38,10 @@ typedef struct {
     bool         last_only;     /* logits of each sequence's last token only */
     mr_tap       tap;           /* NULL: none, and then scores and probs need no room */
     void        *user;
+    /* keeps the activations of every layer, so that mr_run_backward can follow a call; no caches:
+     * every call begins at the first token of every sequence */
+    bool         train;
+    mr_router_losses router;    /* joined by mr_run_backward */
 } mr_run_options;
 
 typedef struct mr_run mr_run;
@@ -74,5 +87,25 @@ double mr_run_cross_entropy(const mr_run *run, const int32_t *targets);
 void mr_run_show_cache(mr_run *run);
 
 idx mr_run_seen(const mr_run *run, idx b);   /* tokens of sequence b so far */
+
+/* ---- backward: runs with options.train --------------------------------------------------------
+ * After mr_run_forward the caller says what the loss's derivative by the logits is, as often as it
+ * likes (it adds up), then mr_run_backward carries it to all parameters. */
+
+/* dlogits[row] += dlogp d log p(target) / dz, (X1) */
+void mr_run_log_probability_backward(mr_run *run, idx row, int32_t target, double dlogp);
+
+/* dlogits[row][column] += dz: reward and value heads */
+void mr_run_logit_backward(mr_run *run, idx row, idx column, double dz);
+
+/* The router losses of the last call, each times its coefficient, as mr_run_backward joins them. */
+double mr_run_router_loss(mr_run *run);
+
+/* gradients += d loss / d parameter; then the logits' derivative is 0 again. `gradients` comes
+ * from mr_params_like in the run's precision. Plain engine: tokens are added one by one in
+ * ascending order, so the tokens of one call, fed in several calls, give the same bits (but for
+ * router losses, which are means over a call), as does any number of threads.
+ * MR_USAGE in a run without train, MR_BAD when `gradients` has another shape or type. */
+mr_status mr_run_backward(mr_run *run, const mr_model *gradients, mr_err *err);
 
 #endif

@@ -34,20 +34,22 @@ static idx letter(const FN(run) *run, char symbol, idx layer, idx rows) {
     case 'F': return c->hidden_dim;
     case 'E': return c->n_experts;
     case 'K': return c->n_experts_per_tok;
-    case 'V': return c->vocab_size;
+    case 'V': return run->model->output.rows;   /* of the head: V, or N labels */
     case 'S': return run->columns;
     case 'C': return run->slots[layer] * run->options.n_seqs;
     default:  return rows;   /* T, O, X */
     }
 }
 
-static void view(mr_tensor *t, char name[96], const FN(run) *run, enum FN(tensor) which, idx layer,
-                 idx expert, idx rows) {
+/* prefix: "" or "grad." */
+static void view(mr_tensor *t, char name[96], const char *prefix, const FN(run) *run,
+                 enum FN(tensor) which, idx layer, idx expert, idx rows) {
     const enum scope scope = table[which].scope;
-    if (scope == MODEL && layer < 0) snprintf(name, 96, "%s", table[which].name);
+    if (scope == MODEL && layer < 0) snprintf(name, 96, "%s%s", prefix, table[which].name);
     else if (scope == EXPERT)
-        snprintf(name, 96, "layers.%td.experts.%td.%s", layer, expert, table[which].name);
-    else snprintf(name, 96, "layers.%td.%s", layer, table[which].name);
+        snprintf(name, 96, "%slayers.%td.experts.%td.%s", prefix, layer, expert,
+                 table[which].name);
+    else snprintf(name, 96, "%slayers.%td.%s", prefix, layer, table[which].name);
     t->name = name;
     t->dtype = dtype_of(table[which].type);
     t->data = NULL;
@@ -58,37 +60,90 @@ static void view(mr_tensor *t, char name[96], const FN(run) *run, enum FN(tensor
 static idx elements(const FN(run) *run, enum FN(tensor) which, idx rows) {
     mr_tensor t;
     char name[96];
-    view(&t, name, run, which, 0, 0, rows);
+    view(&t, name, "", run, which, 0, 0, rows);
     return mr_count(t.rank, t.dim);
 }
 
 idx FN(tensor_room)(const FN(run) *run, enum FN(tensor) which) {
     const mr_run_options *o = &run->options;
     const bool only_shown = which == FN(T_mask) || which == FN(T_scores) || which == FN(T_probs);
+    const idx K = run->model->config.n_experts_per_tok;
+    /* rows of all experts together, not of one at a time */
+    const bool copies = table[which].scope == EXPERT ||
+                        (table[which].scope == DENSE && o->train && K > 0);
     idx rows = o->max_tokens;
     if (table[which].scope == CACHE || (only_shown && o->tap == NULL)) return 0;
     if (which == FN(T_logits) && o->last_only) rows = o->n_seqs;
-    if (table[which].scope == EXPERT && !mr_mul(rows, run->model->config.n_experts_per_tok, &rows))
-        return -1;
+    if (copies && !mr_mul(rows, K, &rows)) return -1;
     return elements(run, which, rows);
 }
 
-bool FN(wanted)(const FN(run) *run, enum FN(tensor) which, idx layer, idx expert, idx rows) {
+/* What backward does not read again. */
+static bool passing(enum FN(tensor) which) {
+    return which == FN(T_q) || which == FN(T_k) || which == FN(T_scores) ||
+           which == FN(T_probs) || which == FN(T_attention_out) || which == FN(T_ffn_out);
+}
+
+idx FN(tensor_layers)(const FN(run) *run, enum FN(tensor) which) {
+    const bool kept = run->options.train && table[which].scope != MODEL && !passing(which);
+    return kept ? run->model->config.n_layers : 1;
+}
+
+void FN(select_layer)(FN(run) *run, idx l) {
+    if (!run->options.train) return;
+#define TENSOR(field, name, scope, type, shape, equation) \
+    if (FN(tensor_layers)(run, FN(T_##field)) > 1) \
+        run->field = run->kept.field + l * FN(tensor_room)(run, FN(T_##field));
+#include "ref/tensors.def"
+}
+
+idx FN(slope_room)(const FN(run) *run, enum FN(tensor) which) {
+    switch (which) {
+    case FN(T_tok_embeddings): case FN(T_attention_out): case FN(T_h_mid): case FN(T_ffn_out):
+    case FN(T_q): case FN(T_k): case FN(T_w1):
+        return 0;   /* shared: carve_slopes */
+    case FN(T_w3): case FN(T_act):
+        return elements(run, which, run->options.max_tokens);   /* one expert at a time */
+    default:
+        return table[which].type == 'R' ? FN(tensor_room)(run, which) : 0;
+    }
+}
+
+static bool asked(const FN(run) *run, const char *prefix, enum FN(tensor) which, idx layer,
+                  idx expert, idx rows) {
     mr_tensor t;
     char name[96];
     if (run->options.tap == NULL) return false;
-    view(&t, name, run, which, layer, expert, rows);
+    view(&t, name, prefix, run, which, layer, expert, rows);
     return run->options.tap(run->options.user, &t);
+}
+
+static void offer(const FN(run) *run, const char *prefix, enum FN(tensor) which, idx layer,
+                  idx expert, idx rows, const void *data) {
+    mr_tensor t;
+    char name[96];
+    if (!asked(run, prefix, which, layer, expert, rows)) return;
+    view(&t, name, prefix, run, which, layer, expert, rows);
+    t.data = data;
+    run->options.tap(run->options.user, &t);
+}
+
+bool FN(wanted)(const FN(run) *run, enum FN(tensor) which, idx layer, idx expert, idx rows) {
+    return asked(run, "", which, layer, expert, rows);
 }
 
 void FN(show)(const FN(run) *run, enum FN(tensor) which, idx layer, idx expert, idx rows,
               const void *data) {
-    mr_tensor t;
-    char name[96];
-    if (!FN(wanted)(run, which, layer, expert, rows)) return;
-    view(&t, name, run, which, layer, expert, rows);
-    t.data = data;
-    run->options.tap(run->options.user, &t);
+    offer(run, "", which, layer, expert, rows, data);
+}
+
+bool FN(slope_wanted)(const FN(run) *run, enum FN(tensor) which, idx layer, idx rows) {
+    return asked(run, "grad.", which, layer, -1, rows);
+}
+
+void FN(show_slope)(const FN(run) *run, enum FN(tensor) which, idx layer, idx expert, idx rows,
+                    const void *data) {
+    offer(run, "grad.", which, layer, expert, rows, data);
 }
 
 void FN(round_all)(real *data, idx n, mr_storage storage) {

@@ -7,6 +7,12 @@
 
 typedef struct FN(run) FN(run);
 
+/* One buffer per row of the table. */
+typedef struct {
+#define TENSOR(field, name, scope, type, shape, equation) TYPE_##type *field;
+#include "ref/tensors.def"
+} FN(buffers);
+
 /* The precision-free face of both runs: first member of each, so that one pointer serves as
  * both. */
 struct mr_run {
@@ -18,6 +24,10 @@ struct mr_run {
     void      (*show_cache)(mr_run *run);
     idx         rows;    /* rows of logits of the last call */
     idx        *seen;    /* [n_seqs] tokens so far */
+    void      (*log_probability_backward)(mr_run *run, idx row, int32_t target, double dlogp);
+    void      (*logit_backward)(mr_run *run, idx row, idx column, double dz);
+    double    (*router_loss)(mr_run *run);
+    mr_status (*backward)(mr_run *run, const mr_model *gradients, mr_err *err);
     void       *owned;   /* memory to free, or NULL */
 };
 
@@ -34,9 +44,18 @@ struct FN(run) {
     int64_t        *position;   /* [max_tokens] absolute position of each token */
     real           *cos_, *sin_;/* [max_tokens,D/2] */
 
-    /* activations: one buffer per row of the table, reused by every layer */
+    /* activations: one buffer per row of the table, reused by every layer; with train, where the
+     * present layer keeps them */
 #define TENSOR(field, name, scope, type, shape, equation) TYPE_##type *field;
 #include "ref/tensors.def"
+
+    /* with train: all layers' activations, the derivatives of the present layer, the call's tokens,
+     * one row of probabilities and one of derivatives per kv head, and sums of router losses */
+    FN(buffers) kept, d;
+    int32_t    *tokens;         /* [max_tokens] */
+    real       *row_probs, *row_slopes;    /* [G,max_tokens] each: a slice for every sequence */
+    mr_balance  pooled, layer;             /* of all layers, and of the present one */
+    double     *importance, *slope;        /* [E] each */
 
     /* [H,longest] scores of one query row per head, when no tap wants them all */
     real  *row;
@@ -71,6 +90,19 @@ void FN(round_all)(real *data, idx n, mr_storage storage);
  * need it (show.c). */
 idx FN(tensor_room)(const FN(run) *run, enum FN(tensor) which);
 
+/* How many layers keep a buffer of their own for the tensor: 1, or with train all (show.c). */
+idx FN(tensor_layers)(const FN(run) *run, enum FN(tensor) which);
+
+/* With train: points the activations at those of a layer (show.c). */
+void FN(select_layer)(FN(run) *run, idx layer);
+
+/* Elements to allocate for its derivative, 0 where it shares a buffer (arena.c) or is not asked
+ * for; and the tap's look at it, under "grad." and its name (show.c). */
+idx  FN(slope_room)(const FN(run) *run, enum FN(tensor) which);
+bool FN(slope_wanted)(const FN(run) *run, enum FN(tensor) which, idx layer, idx rows);
+void FN(show_slope)(const FN(run) *run, enum FN(tensor) which, idx layer, idx expert, idx rows,
+                    const void *data);
+
 /* Counts the bytes of a run (memory NULL) or carves them; -1 when they overflow (arena.c). */
 idx FN(carve)(FN(run) *run, char *memory);
 
@@ -86,3 +118,20 @@ int64_t FN(slot_origin)(const FN(run) *run, idx layer, idx b);
 /* (B2) one layer, from x [T,d] to run->h [T,d] (block.c); its feed-forward half (ffn.c). */
 void FN(block)(FN(run) *run, idx layer, const real *x);
 void FN(ffn)(FN(run) *run, idx layer);
+
+/* Backward of both: run->d.h [T,d] goes in as the derivative by the layer's output and comes out as
+ * that by its input x; those by the parameters are added to g. The half in ffn.c leaves d.h as it
+ * is and writes d.ffn_norm. */
+void FN(block_backward)(FN(run) *run, idx layer, const real *x, const mr_layer *g);
+void FN(ffn_backward)(FN(run) *run, idx layer, const mr_layer *g);
+
+/* x = 0; dx = dy W (add: dx +=), dW += dy^T x for n rows of this call (ffn.c) */
+void FN(clear)(real *x, idx n);
+void FN(project_backward)(FN(run) *run, real *dx, const mr_matrix *dW, const real *dy,
+                          const real *x, const mr_matrix *W, idx n, bool add);
+
+/* The router losses of the last call; their sums over all layers; and, with these, their
+ * derivatives by the logits of the present layer, added to d.router_logits (router_losses.c). */
+double FN(router_losses)(FN(run) *run);
+void   FN(router_losses_pool)(FN(run) *run);
+void   FN(router_losses_backward)(FN(run) *run);

@@ -18,3 +18,15 @@ static acc silu(acc z) {
 void FN(swiglu)(real *act, const real *a, const real *u, idx n, mr_storage storage) {
     for (idx i = 0; i < n; i++) act[i] = FN(rd)((real)silu((acc)a[i]), storage) * u[i];
 }
+
+/* (F1') du = dact silu(a),  da = dact u s (1 + a (1 - s)),  s = sigma(a)
+ *                                                     da,du,dact,a,u: [n]; da or du may be dact */
+void FN(swiglu_backward)(real *da, real *du, const real *dact, const real *a, const real *u,
+                         idx n) {
+    for (idx i = 0; i < n; i++) {
+        const acc z = (acc)a[i], dy = (acc)dact[i];
+        const acc e = exp(z < 0 ? z : -z), s = (z < 0 ? e : 1) / (1 + e);   /* never overflows */
+        du[i] = (real)(dy * silu(z));
+        da[i] = (real)(dy * (acc)u[i] * s * (1 + z * (1 - s)));
+    }
+}

@@ -19,13 +19,13 @@
 
 /* JSON with ' for ", into a file of that name; then read. */
 static inline mr_status read_text(const char *name, const char *json, mr_config *c, char *warning,
-                                  mr_err *err) {
+                                  mr_err *e) {
     char text[4096];
     const size_t n = strlen(json);
     assert_true(n < sizeof text);
     for (size_t i = 0; i < n; i++) text[i] = json[i] == '\'' ? '"' : json[i];
-    *err = (mr_err){0};
-    return mr_config_read(scratch_write(name, text, n), c, warning, 1024, err);
+    *e = (mr_err){0};
+    return mr_config_read(scratch_write(name, text, n), c, warning, 1024, e);
 }
 
 #endif

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One hash over threads, compilers and optimisation levels: every tensor of a traced run of a MoE model, in both precisions.
+# One hash over threads, compilers and optimisation levels: every tensor and gradient of a traced run of a MoE model, in both precisions.
 # MR_COMPILERS, MR_LEVELS and MR_THREADS replace the lists, for a shorter or a longer run; BLAS=0 builds without OpenBLAS.
 set -eu
 cd "$(dirname "$0")/.."
@@ -48,7 +48,7 @@ for cc in "${compilers[@]}"; do
         if [ ! -d "$work/model" ]; then "$program" init "$work/config.json" -o "$work/model" --seed 7; fi
         for precision in f32 f64; do
             for n in "${threads[@]}"; do
-                OMP_NUM_THREADS=$n OMP_DYNAMIC=false "$program" trace "$work/model" --tokens "$tokens" -o "$work/out.npz" \
+                OMP_NUM_THREADS=$n OMP_DYNAMIC=false "$program" trace "$work/model" --tokens "$tokens" --grad -o "$work/out.npz" \
                     --precision "$precision" --engine plain
                 hash=$(sha256sum < "$work/out.npz" | cut -d ' ' -f 1)
                 printf '%-8s %-4s %-9s %-8s %s\n' "$cc" "$level" "$precision" "$n" "$hash"

@@ -12,6 +12,7 @@ run() {
 }
 
 run golden/check.py
+run golden/generate_losses.py --check
 run golden/make_hf_tokenizers.py --check
 run golden/make_tokenizers.py --check
 run golden/unicode_classes.py --check
@@ -21,3 +22,5 @@ run tests/tekken_differential.py --codes "$data"/tekken_240911.json
 run tests/hf_differential.py --models "$data" golden/tokenizers/hf_*.json
 run tests/chat_differential.py ./mistral-ref
 run tests/record_check.py
+run tests/trajectory_check.py ./mistral-ref
+run tests/false_alarms.py --runs 300

@@ -61,12 +61,12 @@ word() { printf '(^|[^A-Za-z0-9_])(%s)' "$1"; }
 cat > "$work/ranks" << 'RANKS'
 0 ref/base.h ref/real.h ref/weights.def ref/tensors.def
 1 ref/config.h
-2 ref/half.h ref/mask.h ref/model.h ref/dispatch.h ref/sample.h
-3 ref/run.h ref/gqa.h
+2 ref/half.h ref/mask.h ref/model.h ref/dispatch.h ref/sample.h ref/losses.h ref/adamw.h ref/schedule.h
+3 ref/run.h ref/gqa.h ref/params.h ref/losses_ops.h
 4 ref/ops.h
 5 ref/mr_internal.h ref/base.c ref/config.c ref/half.c ref/mask.c ref/dispatch.c ref/sample.c
 7 ref/state.h
-8 ref/show.c ref/arena.c ref/ffn.c ref/block.c
+8 ref/show.c ref/arena.c ref/ffn.c ref/block.c ref/router_losses.c
 9 ref/model.c ref/run.c
 10 ref/mr.h
 RANKS
@@ -160,7 +160,7 @@ function again(file, line, home, tag) {
 }
 function use(tag) { if (!(tag in first)) first[tag] = FILENAME ":" FNR }
 FILENAME ~ /\.md$/ {
-    if ($0 ~ /^\*\*\([A-Z][0-9]+\)\*\*/) {
+    if ($0 ~ /^\*\*\([A-Z][0-9]+\047?\)\*\*/) {
         tag = $0
         sub(/^\*\*\(/, "", tag)
         sub(/\).*/, "", tag)
@@ -177,24 +177,24 @@ FILENAME ~ /\.def$/ && /^TENSOR/ {
     use(tag)
     next
 }
-FILENAME ~ /\.c$/ && /(^|[;}] +)\/\* \([A-Z][0-9]+\) / {
+FILENAME ~ /\.c$/ && /(^|[;}] +)\/\* \([A-Z][0-9]+\047?\) / {
     head = $0
     sub(/\/\*.*/, "", head)
     rest = $0
     sub(/^.*\/\* /, "", rest)
     if (head == "" || head ~ /=/)
-        while (match(rest, /^\([A-Z][0-9]+\) /)) {
+        while (match(rest, /^\([A-Z][0-9]+\047?\) /)) {
             tag = substr(rest, 2, RLENGTH - 3)
             rest = substr(rest, RLENGTH + 1)
             if (rest !~ /^(of|for|as|in|and|to) / && rest !~ /^[-,]/) define(tag)
-            if (!match(rest, /(;|  ) \([A-Z][0-9]+\) /)) break         # a second equation on the same line
+            if (!match(rest, /(;|  ) \([A-Z][0-9]+\047?\) /)) break         # a second equation on the same line
             rest = substr(rest, RSTART)
             sub(/^[; ]+/, "", rest)
         }
 }
 {
     rest = $0
-    while (match(rest, /\([A-Z][0-9]+\)/)) {
+    while (match(rest, /\([A-Z][0-9]+\047?\)/)) {
         use(substr(rest, RSTART + 1, RLENGTH - 2))
         rest = substr(rest, RSTART + RLENGTH)
     }

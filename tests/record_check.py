@@ -153,6 +153,13 @@ class Judge:
         self.check(same_as_safetensors(tensors, st), f"{what}: .npz and .safetensors differ")
         return tensors, meta
 
+    def verified(self, name, model, what):
+        """The saved trace is what its model gives, says the program."""
+        path = self.folder / f"{name}.npz"
+        run = subprocess.run([self.program, "compare", path, path, "--model", CASES / model],
+                             capture_output=True, text=True, check=False)
+        self.check(run.returncode == 0, f"{what}: compare: {run.stdout[:400]}{run.stderr}")
+
 
 def same_as_safetensors(tensors, path):
     data = path.read_bytes()
@@ -187,6 +194,8 @@ def check_golden(judge):
         if precision == "f64":      # those need generate.py's mode that keeps all in double
             continue
         want, meta = read(path)
+        if "mask" not in want:      # gradients, not a forward run
+            continue
         model, what = load(name, precision), f"golden {name}/{path.stem}"
         inputs = golden_inputs(meta, want["mask"], precision)
         r = recorded(judge, model, lambda m: [m(**inputs).logits], what)
@@ -303,6 +312,7 @@ def check_generate(judge):
         made = run(model)[0][0].tolist()
         judge.check(meta["tokens"] == [made[:-1]], f"generate {what}: tokens {meta['tokens']}")
         judge.check(meta["rows"] == {"logits": [5, 6, 7, 8, 9]}, f"generate {what}: rows")
+        judge.verified("generate", name, f"generate {what}")
         logits = values(got)["logits"]
         judge.check(logits.argmax(-1).tolist() == made[6:], f"generate {what}: argmax")
         whole, _ = alone(judge, model, made[:-1], what)
@@ -349,9 +359,11 @@ def check_batches(judge):
             inputs, kind = batch(texts, side), f"{what} {side}"
             r = recorded(judge, model, lambda m: [m(**inputs).logits], kind)
             got, meta = judge.save(r, "batch", kind)
-            judge.check(set(values(got)) == set(want), f"{kind}: other tensors")
+            lost = {k for k in want if ".cache_" in k and side == "right" and name.endswith("w5")}
+            judge.check(set(values(got)) == set(want) - lost, f"{kind}: other tensors")
             judge.close(values(got), want, kind, precision, f"padded {precision}")
             judge.check(meta["layout"] == side and meta["tokens"] == texts, f"{kind}: meta")
+            judge.verified("batch", name, kind)
         position = [i for t in texts for i in range(len(t))]
         inputs = dict(input_ids=torch.tensor([sum(texts, [])]), use_cache=False,
                       position_ids=torch.tensor([position]))
@@ -359,6 +371,7 @@ def check_batches(judge):
         got, meta = judge.save(r, "packed", what)
         judge.close(values(got), want, what + " packed", precision, f"packed {precision}")
         judge.check(meta["layout"] == "packed" and meta["tokens"] == texts, f"{what}: packed")
+        judge.verified("packed", name, what + " packed")
 
 
 def check_padded_decode(judge):
@@ -375,6 +388,7 @@ def check_padded_decode(judge):
         got, meta = judge.save(r, "decode", what)
         made = [t + row[7:-1].tolist() for t, row in zip(texts, run(model)[0])]
         judge.check(meta["tokens"] == made, f"padded decode {what}: tokens")
+        judge.verified("decode", name, f"padded decode {what}")
         want = side_by_side([values(alone(judge, model, t, what)[0]) for t in made])
         got = {k: v for k, v in values(got).items() if k != "logits"}
         judge.close(got, want, f"padded decode {what}", "f32", "padded f32")

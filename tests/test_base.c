@@ -34,6 +34,7 @@ static void element_types(void **state) {
     const struct { mr_dtype dtype; const char *name; idx size; } want[] = {
         {MR_F64, "F64", 8}, {MR_F32, "F32", 4}, {MR_F16, "F16", 2}, {MR_BF16, "BF16", 2},
         {MR_I64, "I64", 8}, {MR_I32, "I32", 4}, {MR_U16, "U16", 2}, {MR_U8, "U8", 1},
+        {MR_F8_E4M3, "F8_E4M3", 1}, {MR_F8_E5M2, "F8_E5M2", 1},
     };
     assert_int_equal(sizeof want / sizeof *want, MR_DTYPES);
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {

@@ -58,6 +58,32 @@ static void same(double want, double got) {
     else check_bits("value", &want, &got, 1, sizeof want);
 }
 
+/* Values and sums of all finite positive patterns as PyTorch 2.13 has them (float8_e4m3fn,
+ * float8_e5m2). */
+static void fp8(void **state) {
+    double sum4 = 0, sum5 = 0;
+    (void)state;
+    same(0, mr_f8_e4m3_to_double(0));
+    same(-0.0, mr_f8_e4m3_to_double(0x80));
+    same(0.001953125, mr_f8_e4m3_to_double(1));
+    same(0.013671875, mr_f8_e4m3_to_double(7));
+    same(0.015625, mr_f8_e4m3_to_double(8));
+    same(1.125, mr_f8_e4m3_to_double(0x39));
+    same(448, mr_f8_e4m3_to_double(0x7e));
+    same(-448, mr_f8_e4m3_to_double(0xfe));
+    same((double)NAN, mr_f8_e4m3_to_double(0x7f));
+    same((double)NAN, mr_f8_e4m3_to_double(0xff));
+    same(1.52587890625e-05, mr_f8_e5m2_to_double(1));
+    same(0.625, mr_f8_e5m2_to_double(0x39));
+    same(57344, mr_f8_e5m2_to_double(0x7b));
+    same((double)INFINITY, mr_f8_e5m2_to_double(0x7c));
+    same((double)NAN, mr_f8_e5m2_to_double(0x7d));
+    for (int i = 0; i < 0x7f; i++) sum4 += mr_f8_e4m3_to_double((uint8_t)i);
+    for (int i = 0; i < 0x7c; i++) sum5 += mr_f8_e5m2_to_double((uint8_t)i);
+    same(5407.875, sum4);
+    same(360447.9997558594, sum5);
+}
+
 /* ---- tests ----------------------------------------------------------------------------------- */
 
 static void known_values(void **state) {
@@ -177,6 +203,7 @@ static void edges(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fp8),
         cmocka_unit_test(known_values), cmocka_unit_test(every_pattern_survives),
         cmocka_unit_test(ties_go_to_even), cmocka_unit_test(random_numbers_against_other_formulas),
         cmocka_unit_test(rounded_once), cmocka_unit_test(edges),

@@ -49,22 +49,23 @@ static void test_seeded(void **state) {
     (void)state;
     char text[8192];
     const struct {
-        const char *bug, *first, *cause;
+        const char *options, *dtype, *first, *cause;
     } seeds[] = {
-        {"R01", "layers.0.q_rope", "pairs"},
-        {"A01", "layers.0.scores", "tiled"},
-        {"N01", "layers.0.attention_norm", "epsilon"},
-        {"E01", "layers.0.router_weights", "renormalised"},
-        {"E07", "layers.0.experts.", "swapped"},
-        {"L03", "logits", "embedding"},
+        {"--bug R01", "f32", "layers.0.q_rope", "pairs"},
+        {"--bug A01", "f32", "layers.0.scores", "tiled"},
+        {"--bug N01", "f32", "layers.0.attention_norm", "epsilon"},
+        {"--bug E01", "f32", "layers.0.router_weights", "renormalised"},
+        {"--bug E07", "f32", "layers.0.experts.", "swapped"},
+        {"--bug L03", "f32", "logits", "embedding"},
+        {"--dtype bf16 --record fused --bug R04", "bf16", "layers.0.q_rope", "frequencies"},
+        {"--dtype bf16 --record fused --bug A08", "bf16", "layers.0.attention", ""},
+        {"--dtype bf16 --record fused --bug A10", "bf16", "layers.0.attention", ""},
     };
     for (size_t i = 0; i < sizeof seeds / sizeof *seeds; i++) {
-        char options[64];
-        snprintf(options, sizeof options, "--bug %s", seeds[i].bug);
-        const int status = compare(options, "f32", text, sizeof text);
+        const int status = compare(seeds[i].options, seeds[i].dtype, text, sizeof text);
         if (status != 1 || strstr(text, seeds[i].first) == NULL ||
             strstr(text, seeds[i].cause) == NULL)
-            fail_msg("%s: status %d\n%s", seeds[i].bug, status, text);
+            fail_msg("%s: status %d\n%s", seeds[i].options, status, text);
     }
 }
 

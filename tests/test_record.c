@@ -33,7 +33,7 @@ static const struct {
     {"layers.0.f16", MR_REC_F16, MR_F16, f16},     {"layers.0.bf16", MR_REC_BF16, MR_BF16, bf16},
     {"layers.0.i64", MR_REC_I64, MR_I64, i64},     {"layers.0.i32", MR_REC_I32, MR_I32, i32},
     {"layers.0.u16", MR_REC_U16, MR_U16, u16},     {"layers.0.u8", MR_REC_U8, MR_U8, u8},
-    {"e.f8_e4m3", MR_REC_F8_E4M3, MR_U8, u8},      {"e.f8_e5m2", MR_REC_F8_E5M2, MR_U8, u8},
+    {"e4", MR_REC_F8_E4M3, MR_F8_E4M3, u8},        {"e5", MR_REC_F8_E5M2, MR_F8_E5M2, u8},
 };
 enum { TYPES = sizeof all / sizeof *all };
 
@@ -45,7 +45,6 @@ static void write_types(void) {
     mr_record r = mr_record_open(scratch("types.npz"), "{\"seed\": 1}");
     for (int i = 0; i < TYPES; i++) {
         snprintf(name, sizeof name, "%s", all[i].name);
-        if (all[i].written >= MR_REC_F8_E4M3) name[1] = '\0';   /* the rest is its ending */
         assert_int_equal(mr_record_add(&r, name, all[i].written, 2, dims, all[i].data), 0);
     }
     assert_int_equal(r.count, TYPES + 1);

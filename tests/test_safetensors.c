@@ -76,7 +76,7 @@ static void test_rules(void **state) {
         {"{'a':{'dtype':'F32','data_offsets':[0,4]}}", 4, "shape: expected a list, found nothing"},
         {"{'a':{'dtype':'F32','shape':[]}}", 4, "data_offsets: expected [begin, end]"},
         {T("Q4", "[2]", "[0,8]"), 8, "unknown dtype 'Q4'"},
-        {T("F8_E4M3", "[8]", "[0,8]"), 8, "tensor 'a' has dtype F8_E4M3"},
+        {T("F8_E8M0", "[8]", "[0,8]"), 8, "tensor 'a' has dtype F8_E8M0"},
         {T("BOOL", "[8]", "[0,8]"), 8, "tensor 'a' has dtype BOOL"},
         {T("F32", "{}", "[0,8]"), 8, "shape: expected a list"},
         {T("F32", "[-2]", "[0,8]"), 8, "dimension 0 is not a size"},

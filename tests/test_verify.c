@@ -56,11 +56,12 @@ static void test_no_false_alarm(void **state) {
             verified v;
             if (store == NULL) continue;
             snprintf(path, sizeof path, "%s/%.200s", folder, e->d_name);
-            if (open_and_verify(folder, path, store, &v) != MR_OK)
+            const mr_status status = open_and_verify(folder, path, store, &v);
+            if (status != MR_OK && status != MR_MISSING)    /* missing: gradients alone */
                 fail_msg("%s: %s", path,
                          v.found.first >= 0 ? v.found.list[v.found.first].name : "?");
             close_verified(&v);
-            traces++;
+            traces += status == MR_OK;
         }
         closedir(one);
     }

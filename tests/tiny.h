@@ -85,7 +85,9 @@ static inline void tiny_open(tiny *t, const mr_config *c) {
     t->model.tok_embeddings = tiny_matrix(t, 1, c->vocab_size, c->dim);
     t->model.norm = tiny_gain(t, 2, c->dim);
     t->model.output = c->tied_embeddings ? t->model.tok_embeddings
-                                         : tiny_matrix(t, 3, c->vocab_size, c->dim);
+                                         : tiny_matrix(t, 3, c->n_labels > 0 ? c->n_labels
+                                                                             : c->vocab_size,
+                                                       c->dim);
     for (idx l = 0; l < c->n_layers; l++) t->model.layers[l] = tiny_layer(t, c, l);
     assert_true(t->used == (idx)sizes.total);
 }

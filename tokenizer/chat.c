@@ -34,8 +34,15 @@ static mr_status check_utf8(const char *text, idx bytes, mr_err *err) {
 
 mr_status mr_chat_encode(const mr_tokenizer *tokenizer, const char *version, const char *request,
                          idx bytes, mr_text *text, mr_ids *ids, mr_err *err) {
+    return mr_chat_encode_turns(tokenizer, version, request, bytes, text, ids, NULL, err);
+}
+
+mr_status mr_chat_encode_turns(const mr_tokenizer *tokenizer, const char *version,
+                               const char *request, idx bytes, mr_text *text, mr_ids *ids,
+                               mr_ids *turns, mr_err *err) {
     const idx text_before = text->count, ids_before = ids->count;
-    mr_chat_request r = {0};
+    const idx turns_before = turns != NULL ? turns->count : 0;
+    mr_chat_request r = {.turns = turns};
     mr_status status = version_of(tokenizer, version, &r.version, err);
     if (status == MR_OK) status = check_utf8(request, bytes, err);
     if (status == MR_OK) status = mr_chat_read(request, bytes, &r, err);
@@ -45,6 +52,7 @@ mr_status mr_chat_encode(const mr_tokenizer *tokenizer, const char *version, con
     mr_py_free(&r.arena);
     if (status == MR_OK) return MR_OK;
     ids->count = ids_before;
+    if (turns != NULL) turns->count = turns_before;
     text->count = text_before;
     if (text->byte != NULL) text->byte[text_before] = '\0';
     return status;

@@ -14,4 +14,11 @@
 mr_status mr_chat_encode(const mr_tokenizer *tokenizer, const char *version, const char *request,
                          idx bytes, mr_text *text, mr_ids *ids, mr_err *err);
 
+/* The same, and appends to *turns where each turn of the assistant is in the ids, its EOS included:
+ * first, end, first, end, ... What a model is trained to write. As in mistral-common's mode
+ * "finetuning", the assistant may have the last word. turns NULL: as mr_chat_encode. */
+mr_status mr_chat_encode_turns(const mr_tokenizer *tokenizer, const char *version,
+                               const char *request, idx bytes, mr_text *text, mr_ids *ids,
+                               mr_ids *turns, mr_err *err);
+
 #endif

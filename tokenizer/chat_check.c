@@ -63,7 +63,8 @@ static mr_status check_order(const mr_chat_request *request, mr_err *err) {
         return mr_fail(err, MR_BAD, "messages: a conversation has at least one message");
     if (message == last && message->role != MR_CHAT_USER && message->role != MR_CHAT_SYSTEM)
         return mr_fail(err, MR_BAD, "messages[0]: a single message is of the user or the system");
-    if (message != last && last->role == MR_CHAT_ASSISTANT && !last->prefix)
+    if (message != last && last->role == MR_CHAT_ASSISTANT && !last->prefix &&
+        request->turns == NULL)
         return mr_fail(err, MR_BAD, "messages[%td]: the assistant has the last word; set "
                        "continue_final_message to let it go on", request->messages - 1);
     for (; message < last; message++)

@@ -89,14 +89,12 @@ static void plain(writer *w, mr_py_span text) {
 
 static void clear(writer *w) { w->scratch.count = 0; }
 
-static void say(writer *w, const char *words) {
-    if (w->status == MR_OK)
-        w->status = mr_text_append(&w->scratch, words, (idx)strlen(words), w->err);
+static void say_text(writer *w, mr_py_span text) {
+    if (w->status == MR_OK) w->status = mr_text_append(&w->scratch, text.byte, text.count, w->err);
 }
 
-static void say_text(writer *w, mr_py_span text) {
-    if (w->status == MR_OK)
-        w->status = mr_text_append(&w->scratch, text.byte, text.count, w->err);
+static void say(writer *w, const char *words) {
+    say_text(w, (mr_py_span){words, (idx)strlen(words)});
 }
 
 static void say_string(writer *w, mr_py_span string) {
@@ -107,9 +105,7 @@ static void say_json(writer *w, const mr_py *value) {
     if (w->status == MR_OK) w->status = mr_py_write(value, &w->scratch, w->err);
 }
 
-static void encode_scratch(writer *w) {
-    plain(w, (mr_py_span){w->scratch.byte, w->scratch.count});
-}
+static void encode_scratch(writer *w) { plain(w, (mr_py_span){w->scratch.byte, w->scratch.count}); }
 
 /* ---- messages ------------------------------------------------------------------------------ */
 
@@ -294,7 +290,11 @@ mr_status mr_chat_print(const mr_tokenizer *tokenizer, const mr_chat_request *re
     }
     if (request->version == 2) refuse_many_results(&w, last_user);
     boundary(&w, mr_tokenizer_bos(tokenizer), "the tokenizer has no BOS token");
-    for (idx i = 0; i < request->messages; i++) print_message(&w, i, first_user, last_user);
+    for (idx i = 0; i < request->messages; i++) {
+        const idx first = ids->count;
+        print_message(&w, i, first_user, last_user);
+        if (w.status == MR_OK) w.status = mr_chat_turn(request, i, first, ids->count, err);
+    }
     mr_text_free(&w.scratch);
     return w.status;
 }

@@ -2,6 +2,7 @@
 #ifndef MR_TOKENIZER_CHAT_REQUEST_H
 #define MR_TOKENIZER_CHAT_REQUEST_H
 
+#include "tokenizer/lists.h"
 #include "tokenizer/pyjson.h"
 
 typedef enum { MR_CHAT_SYSTEM, MR_CHAT_USER, MR_CHAT_ASSISTANT, MR_CHAT_TOOL } mr_chat_role;
@@ -49,6 +50,7 @@ typedef struct {
     idx              tools;
     mr_py_span          system; /* v1 to v3 after the merge: all system texts; empty: none */
     int              version; /* 1, 2, 3, 7, 11 or 13 */
+    mr_ids          *turns;   /* NULL, or gets the assistant's turns; then one may be last */
 } mr_chat_request;
 
 /* Reads JSON into *out, which starts as {0} but for its version; unknown fields and wrong types
@@ -75,6 +77,14 @@ mr_status mr_chat_merge(mr_chat_request *request, mr_err *err);
 /* Text and ids of a merged request. */
 mr_status mr_chat_print(const mr_tokenizer *tokenizer, const mr_chat_request *request,
                         mr_text *text, mr_ids *ids, mr_err *err);
+
+/* Message i became ids [first,end). */
+static inline mr_status mr_chat_turn(const mr_chat_request *request, idx i, idx first, idx end,
+                                     mr_err *err) {
+    if (request->turns == NULL || request->message[i].role != MR_CHAT_ASSISTANT) return MR_OK;
+    const mr_status status = mr_ids_push(request->turns, (int32_t)first, err);
+    return status != MR_OK ? status : mr_ids_push(request->turns, (int32_t)end, err);
+}
 
 /* bool(content) of Python: an empty text and an empty list are false. */
 static inline bool mr_chat_some(const mr_chat_content *content) {

@@ -93,7 +93,7 @@ static mr_status check_surplus(const binding *b) {
     }
     if (surplus == 0) return MR_OK;
     const char *hint = strcmp(first, "score.weight") == 0
-        ? "that is the head of a sequence classifier, not of a language model"
+        ? "that is the head of a sequence classifier, which config.json says in architectures"
         : "the configuration and the weights are of different models";
     return mr_fail(b->err, MR_BAD, "%s: surplus tensor '%.200s'%s: the configuration has no place "
                    "for %td of the tensors; %s", b->set->source, first,

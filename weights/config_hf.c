@@ -13,14 +13,14 @@ static const char *const known[] = {
     "num_key_value_heads", "head_dim", "rms_norm_eps", "rope_theta", "rope_parameters",
     "rope_scaling", "sliding_window", "layer_types", "num_local_experts", "num_experts_per_tok",
     "tie_word_embeddings", "hidden_act", "max_position_embeddings", "bos_token_id", "eos_token_id",
-    "model_type", NULL};
+    "model_type", "architectures", "id2label", "num_labels", NULL};
 
 /* Keys of training, of generation and of Python: no equation of the forward pass reads them. */
 static const char *const harmless[] = {
-    "architectures", "torch_dtype", "dtype", "transformers_version", "use_cache",
+    "torch_dtype", "dtype", "transformers_version", "use_cache",
     "initializer_range", "attention_dropout", "pad_token_id", "unk_token_id", "_name_or_path",
     "output_router_logits", "router_aux_loss_coef", "router_jitter_noise", "auto_map",
-    "tokenizer_class", "id2label", "label2id", "max_length", "return_dict", "pretraining_tp",
+    "tokenizer_class", "label2id", "max_length", "return_dict", "pretraining_tp",
     "chunk_size_feed_forward", "problem_type", "_attn_implementation", "unsloth_version", NULL};
 
 static bool among(const char *word, const char *const *list) {
@@ -190,6 +190,27 @@ static void read_experts(mr_config_reader *r) {
         mr_config_fail(r, "num_local_experts is %td; expected 1 or more", c->n_experts);
 }
 
+/* ...ForSequenceClassification: a score per label in place of the output matrix, never tied. The
+ * number of labels is that of their names; the class default is 2. */
+static void read_labels(mr_config_reader *r) {
+    static const char ending[] = "ForSequenceClassification";
+    mr_config    *c = r->config;
+    const json_t *list = json_object_get(r->json.object, "architectures"), *names = NULL;
+    const char   *class = json_string_value(json_array_get(list, 0));
+    const size_t  length = class != NULL ? strlen(class) : 0, tail = sizeof ending - 1;
+    if (length < tail || strcmp(class + length - tail, ending) != 0) return;
+    c->n_labels = 2;
+    if (mr_json_object(&r->json, "id2label", &names) == MR_JSON_FOUND)
+        c->n_labels = (idx)json_object_size(names);
+    else
+        mr_json_int(&r->json, "num_labels", &c->n_labels);
+    if (c->n_labels < 1)
+        mr_config_fail(r, "a sequence classifier of %td labels; expected 1 or more", c->n_labels);
+    if (c->tied_embeddings)
+        mr_config_note(r, "tie_word_embeddings is true, but a score head is not tied");
+    c->tied_embeddings = false;
+}
+
 /* The epsilon has another class default for each kind; all published checkpoints state it. */
 static void read_rest(mr_config_reader *r, bool sparse) {
     mr_config  *c = r->config;
@@ -230,6 +251,7 @@ mr_status mr_config_read_hf(mr_config_reader *r) {
     read_window(r, sparse);
     if (r->json.status == MR_OK) read_layer_types(r);
     read_rest(r, sparse);
+    read_labels(r);
     mr_config_unknown_keys(r, known, harmless);
     return r->json.status;
 }

@@ -9,7 +9,7 @@ static const mr_size_keys native_keys = {"dim", "n_layers", "hidden_dim", "n_hea
 static const char *const native_known[] = {
     "dim", "n_layers", "head_dim", "hidden_dim", "n_heads", "n_kv_heads", "norm_eps", "vocab_size",
     "rope_theta", "sliding_window", "_sliding_window", "moe", "max_seq_len", "lora", "model_type",
-    "tied_embeddings", NULL};
+    "tied_embeddings", "n_labels", NULL};
 
 static const mr_size_keys torrent_keys = {"hidden_size", "num_hidden_layers", "intermediate_size",
                                           "num_attention_heads", "vocab_size"};
@@ -102,6 +102,7 @@ mr_status mr_config_read_native(mr_config_reader *r) {
     read_theta(r);
     read_moe(r);
     mr_json_bool(&r->json, "tied_embeddings", &c->tied_embeddings);
+    mr_json_int(&r->json, "n_labels", &c->n_labels);
     mr_json_int(&r->json, "max_seq_len", &c->max_positions);
     if (lora != NULL && !json_is_null(lora))
         mr_config_note(r, "lora is ignored: the weights are used as they are");

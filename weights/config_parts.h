@@ -13,6 +13,9 @@ typedef struct {
     idx        size;
 } mr_config_reader;
 
+/* The configuration that a JSON value is, in any dialect; `source` opens messages. */
+mr_status mr_config_read_json(const json_t *root, const char *source, mr_config *out, mr_err *err);
+
 mr_status mr_config_read_hf(mr_config_reader *reader);        /* config.json */
 mr_status mr_config_read_native(mr_config_reader *reader);    /* params.json */
 mr_status mr_config_read_torrent(mr_config_reader *reader);   /* first Mixtral release */

@@ -39,21 +39,32 @@ static mr_status read_dialect(mr_config_reader *r, const char *path) {
 }
 
 /* The dialect fills, mr_config_check judges: rules that hold for every source are in one place. */
-static mr_status read_file(const char *path, mr_config *out, char *warning, idx size, mr_err *err) {
-    json_t   *root = NULL;
-    mr_status status = mr_json_file(path, MR_JSON_CONFIG_CAP, &root, err);
-    if (status == MR_OK && !json_is_object(root))
-        status = mr_fail(err, MR_BAD, "%s: expected an object, found %s", path, mr_json_kind(root));
-    if (status == MR_OK) {
-        mr_config_reader r = {{root, path, "", err, MR_OK}, out, warning, size};
-        status = read_dialect(&r, path);
-    }
+static mr_status read_object(const json_t *root, const char *path, mr_config *out, char *warning,
+                             idx size, mr_err *err) {
+    if (!json_is_object(root))
+        return mr_fail(err, MR_BAD, "%s: expected an object, found %s", path, mr_json_kind(root));
+    mr_config_reader r = {{root, path, "", err, MR_OK}, out, warning, size};
+    mr_status status = read_dialect(&r, path);
     if (status == MR_OK) status = mr_config_check(out, path, err);
     if (status == MR_OK && out->max_positions < 0)
         status = mr_fail(err, MR_BAD, "%s: max_position_embeddings (max_seq_len) is %td; expected "
                          "0 or more", path, out->max_positions);
+    return status;
+}
+
+static mr_status read_file(const char *path, mr_config *out, char *warning, idx size, mr_err *err) {
+    json_t   *root = NULL;
+    mr_status status = mr_json_file(path, MR_JSON_CONFIG_CAP, &root, err);
+    if (status == MR_OK) status = read_object(root, path, out, warning, size, err);
     json_decref(root);
     return status;
+}
+
+mr_status mr_config_read_json(const json_t *root, const char *source, mr_config *out,
+                              mr_err *err) {
+    char warning[1024] = "";
+    *out = defaults();
+    return read_object(root, source, out, warning, sizeof warning, err);
 }
 
 mr_status mr_config_read(const char *path, mr_config *out, char *warning, idx size, mr_err *err) {

@@ -56,6 +56,7 @@ void mr_config_write_native(mr_writer *t, const mr_config *c) {
     windows(t, c);
     if (c->max_positions > 0) integer(t, "max_seq_len", c->max_positions);
     if (c->tied_embeddings) word(t, "tied_embeddings", "true");
+    if (c->n_labels > 0) integer(t, "n_labels", c->n_labels);
     if (c->n_experts > 0) {
         key(t, "moe");
         mr_writer_add(t, "{\"num_experts\": %td, \"num_experts_per_tok\": %td}", c->n_experts,
@@ -82,6 +83,18 @@ static idx only_window(const mr_config *c) {
     return first;
 }
 
+/* The names that the class would give them; their number is the number of labels. */
+static void labels(mr_writer *t, idx count) {
+    key(t, "id2label");
+    for (idx n = 0; n < count; n++)
+        mr_writer_add(t, "%s\"%td\": \"LABEL_%td\"", n == 0 ? "{" : ", ", n, n);
+    mr_writer_add(t, "}");
+    key(t, "label2id");
+    for (idx n = 0; n < count; n++)
+        mr_writer_add(t, "%s\"LABEL_%td\": %td", n == 0 ? "{" : ", ", n, n);
+    mr_writer_add(t, "}");
+}
+
 /* Read alike by versions 4 and 5: rope_theta beside, torch_dtype by its old name. */
 mr_status mr_config_write_hf(mr_writer *t, const mr_config *c, mr_dtype dtype) {
     const bool sparse = c->n_experts > 0;
@@ -90,7 +103,9 @@ mr_status mr_config_write_hf(mr_writer *t, const mr_config *c, mr_dtype dtype) {
         return mr_fail(t->err, MR_BAD, "config.json cannot say that windows differ from layer to "
                        "layer: Hugging Face's Mistral has one for all; keep the native layout");
     mr_writer_add(t, "{");
-    word(t, "architectures", sparse ? "[\"MixtralForCausalLM\"]" : "[\"MistralForCausalLM\"]");
+    key(t, "architectures");
+    mr_writer_add(t, "[\"%s%s\"]", sparse ? "Mixtral" : "Mistral",
+                  c->n_labels > 0 ? "ForSequenceClassification" : "ForCausalLM");
     word(t, "model_type", sparse ? "\"mixtral\"" : "\"mistral\"");
     integer(t, "hidden_size", c->dim);
     integer(t, "intermediate_size", c->hidden_dim);
@@ -107,6 +122,7 @@ mr_status mr_config_write_hf(mr_writer *t, const mr_config *c, mr_dtype dtype) {
     if (window > 0) integer(t, "sliding_window", window);
     else            word(t, "sliding_window", "null");    /* absent would mean 4096 */
     word(t, "tie_word_embeddings", c->tied_embeddings ? "true" : "false");
+    if (c->n_labels > 0) labels(t, c->n_labels);
     if (sparse) {
         integer(t, "num_local_experts", c->n_experts);
         integer(t, "num_experts_per_tok", c->n_experts_per_tok);

@@ -42,9 +42,9 @@ static int by_place(const void *a, const void *b) {
 /* Types of the format that no equation here can use: known, so that the message can say what to
  * do. */
 static bool foreign_type(const char *name) {
-    static const char *const foreign[] = {"BOOL", "I8", "I16", "U32", "U64", "C64", "F8_E4M3",
-                                          "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ",
-                                          "F4", "F6_E2M3", "F6_E3M2"};
+    static const char *const foreign[] = {"BOOL", "I8", "I16", "U32", "U64", "C64", "F8_E8M0",
+                                          "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F4", "F6_E2M3",
+                                          "F6_E3M2"};
     for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
         if (strcmp(name, foreign[i]) == 0) return true;
     return false;
@@ -61,7 +61,7 @@ static mr_status read_dtype(const file *f, const json_t *entry, mr_tensor *t) {
         return mr_fail(f->err, MR_BAD, "%s: tensor '%.200s' has dtype %s, which this program "
                        "cannot use; convert it to BF16, F16 or F32", f->path, t->name, word);
     return mr_fail(f->err, MR_BAD, "%s: tensor '%.200s' has an unknown dtype '%.20s'; expected "
-                   "F64, F32, F16, BF16, I64, I32, U16 or U8", f->path, t->name,
+                   "F64, F32, F16, BF16, I64, I32, U16, U8, F8_E4M3 or F8_E5M2", f->path, t->name,
                    mr_name_hostile(word) ? "?" : word);
 }
 

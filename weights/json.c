@@ -7,19 +7,25 @@
 
 /* jansson quotes the input in its text, so control characters of a hostile file could reach a
  * terminal. */
-static mr_status parse_fail(const char *source, const json_error_t *e, mr_err *err) {
+static mr_status parse_fail(const char *source, idx line, const json_error_t *e, mr_err *err) {
     char reason[JSON_ERROR_TEXT_LENGTH];
     snprintf(reason, sizeof reason, "%s", e->text);
     for (char *c = reason; *c != '\0'; c++)
         if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
-    return mr_fail(err, MR_BAD, "%s: line %d, column %d: %s", source, e->line, e->column, reason);
+    return mr_fail(err, MR_BAD, "%s: line %td, column %d: %s", source, line + e->line - 1,
+                   e->column, reason);
 }
 
 /* Duplicate keys are refused everywhere: parsers disagree on which one counts. */
-mr_status mr_json_text(const char *source, const char *text, idx bytes, json_t **out, mr_err *err) {
+mr_status mr_json_line(const char *source, idx line, const char *text, idx bytes, json_t **out,
+                       mr_err *err) {
     json_error_t e;
     *out = json_loadb(text, (size_t)bytes, JSON_REJECT_DUPLICATES, &e);
-    return *out != NULL ? MR_OK : parse_fail(source, &e, err);
+    return *out != NULL ? MR_OK : parse_fail(source, line, &e, err);
+}
+
+mr_status mr_json_text(const char *source, const char *text, idx bytes, json_t **out, mr_err *err) {
+    return mr_json_line(source, 1, text, bytes, out, err);
 }
 
 /* Reads until the end instead of asking for the size first, so that a pipe serves as well. */

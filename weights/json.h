@@ -15,6 +15,10 @@
  * refused. */
 mr_status mr_json_text(const char *source, const char *text, idx bytes, json_t **out, mr_err *err);
 
+/* The same for text that begins on that line of the source, from 1. */
+mr_status mr_json_line(const char *source, idx line, const char *text, idx bytes, json_t **out,
+                       mr_err *err);
+
 /* The same for a file of at most `cap` bytes. */
 mr_status mr_json_file(const char *path, idx cap, json_t **out, mr_err *err);
 

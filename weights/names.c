@@ -18,6 +18,7 @@ static void add(mr_names *names, mr_kind kind) {
 void mr_names_init(mr_names *names, const mr_config *c) {
     const idx d = c->dim, H = c->n_heads, G = c->n_kv_heads, D = c->head_dim;
     const idx F = c->hidden_dim, V = c->vocab_size, E = c->n_experts;
+    const idx N = c->n_labels;
     const bool sparse = E > 0;
     *names = (mr_names){.layers = c->n_layers, .experts = E};
 
@@ -25,8 +26,11 @@ void mr_names_init(mr_names *names, const mr_config *c) {
 #define ROW(scope, owner, field, native, hf, rank, rows, cols) \
     add(names, (mr_kind){scope, 0, offsetof(owner, field), native, hf, rank, rows, cols});
 #define MODEL(field, native, hf, rank, rows, cols) \
-    if (offsetof(mr_model, field) != offsetof(mr_model, output) || !c->tied_embeddings) \
+    if (offsetof(mr_model, field) != offsetof(mr_model, output) || \
+        (!c->tied_embeddings && N == 0)) \
         ROW(MR_IN_MODEL, mr_model, field, native, hf, rank, rows, cols)
+#define SCORE(field, native, hf, rank, rows, cols) \
+    if (N > 0) ROW(MR_IN_MODEL, mr_model, field, native, hf, rank, rows, cols)
 #define LAYER(field, native, hf, rank, rows, cols) \
     ROW(MR_IN_LAYER, mr_layer, field, native, hf, rank, rows, cols)
 #define MOE(field, native, hf, rank, rows, cols) \
@@ -80,6 +84,13 @@ mr_matrix *mr_param_matrix(mr_model *model, mr_param p) {
     if (scope == MR_IN_LAYER || scope == MR_IN_MOE)    owner = layer;
     if (scope == MR_IN_DENSE || scope == MR_IN_EXPERT) owner = &layer->ffn[p.expert];
     return (mr_matrix *)((char *)owner + p.kind->offset);
+}
+
+idx mr_rotary_row(idx r, idx D, mr_rope_layout from, mr_rope_layout to) {
+    const idx half = D / 2, head = r - r % D, k = r % D;
+    if (from == to) return r;
+    if (to == MR_HALF_SPLIT) return head + 2 * (k % half) + k / half;   /* i + t D/2 <- 2i + t */
+    return head + k / 2 + (k % 2) * half;                               /* 2i + t <- i + t D/2 */
 }
 
 bool mr_param_rotary(mr_param p) {

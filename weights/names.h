@@ -50,4 +50,9 @@ mr_matrix *mr_param_matrix(mr_model *model, mr_param param);
 /* True for wq and wk, whose rows are rotary pairs. */
 bool mr_param_rotary(mr_param param);
 
+/* Row of such a matrix in the layout `from` that is row r in the layout `to`. In each head of D
+ * rows the pair i is rows 2i and 2i+1 interleaved, i and i+D/2 half-split. D is all it takes:
+ * heads follow each other in both, H of them in wq and G in wk. */
+idx mr_rotary_row(idx r, idx D, mr_rope_layout from, mr_rope_layout to);
+
 #endif

@@ -26,15 +26,11 @@ typedef struct {
     unsigned char  *row;        /* one converted row, of the longest */
 } job;
 
-/* Row of the source that becomes row r of the target. In each head of D rows, the pair i is rows
- * 2i and 2i+1 natively, i and i+D/2 for Hugging Face. D is all it takes: heads follow each other
- * in both, H of them in wq and G in wk. */
+/* Row of the source that becomes row r of the target. */
 static idx source_row(const job *j, mr_param param, idx r) {
     const mr_rope_layout target = j->layout == MR_LAYOUT_NATIVE ? MR_INTERLEAVED : MR_HALF_SPLIT;
-    const idx D = j->model->config.head_dim, half = D / 2, head = r - r % D, k = r % D;
-    if (!mr_param_rotary(param) || j->model->qk_rows == target) return r;
-    if (target == MR_HALF_SPLIT) return head + 2 * (k % half) + k / half;  /* i + t D/2 <- 2i + t */
-    return head + k / 2 + (k % 2) * half;                                  /* 2i + t <- i + t D/2 */
+    if (!mr_param_rotary(param)) return r;
+    return mr_rotary_row(r, j->model->config.head_dim, j->model->qk_rows, target);
 }
 
 /* Bytes stay bytes where nothing changes, so that NaN payloads survive; otherwise through

@@ -13,7 +13,7 @@
  * so that equal tensors make equal files. */
 static int type_place(mr_dtype dtype) {
     static const mr_dtype order[] = {MR_I64, MR_F64, MR_F32, MR_I32, MR_BF16, MR_F16, MR_U16,
-                                     MR_U8};
+                                     MR_F8_E4M3, MR_F8_E5M2, MR_U8};
     int place = 0;
     while (place < MR_DTYPES && order[place] != dtype) place++;
     return place;

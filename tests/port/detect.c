@@ -8,7 +8,7 @@
 
 void detect_verify(detect_run *r, const detect_place *place, const char *model, const char *args,
                    const char *store, const char *sum, bool causes) {
-    char command[2048], folder[256], file[512];
+    char command[8192], folder[256], file[512];
     mr_err err = {0};
     memset(r, 0, sizeof *r);
     r->status = MR_BAD;
@@ -29,8 +29,7 @@ void detect_verify(detect_run *r, const detect_place *place, const char *model, 
     mr_config *config = &r->model.model.config;
     config->rope_layout = r->meta.rope_layout;
     config->rope_angles = r->meta.rope_angles;
-    /* the port's kernels keep what they do not write in float, see its README */
-    r->arithmetic.inside = 0x1p-24;
+    if (r->meta.wide_inside) r->arithmetic.inside = 0x1p-24;
     r->status = mr_verify(&r->model.model, &r->meta, r->trace, &r->arithmetic, NULL, &r->found,
                           &err);
     if (r->status == MR_DISAGREE && causes)
@@ -71,7 +70,10 @@ int main(int count, char **args) {
     fputs("# What the verifier finds\n\nWritten by `detect -o` (tests/port/detect.c); the seeds "
           "are those of tests/port/bugs.def.\n", out);
     status |= detect_seeds(&place, out);
-    if (clean > 0) status |= detect_clean(&place, clean, out);
+    if (clean > 0) {
+        status |= detect_clean(&place, clean, out);
+        detect_sharp(&place, out);
+    }
     if (file != NULL && fclose(out) != 0) return 3;
     return status;
 }

@@ -63,9 +63,10 @@ static char *describe(const port_options *o) {
         json_array_append_new(tokens, ids);
         json_array_append_new(first, json_integer(o->sequence[i].first));
     }
-    meta = json_pack("{s:s,s:o,s:o,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I}", "format",
+    meta = json_pack("{s:s,s:o,s:o,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I}", "format",
                      "mistral-ref trace 1", "tokens", tokens, "first_position", first,
-                     "precision", o->dtype, "accumulation", o->acc, "convention", "native",
+                     "precision", o->dtype, "accumulation", o->acc, "inside", "f32",
+                     "convention", "native",
                      "rope_angles", "f32", "rope_layout", o->half ? "half" : "interleaved",
                      "program", "tests/port", "layout", o->layout_name, "chunk",
                      (json_int_t)o->chunk, "decode", (json_int_t)o->decode);

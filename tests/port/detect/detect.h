@@ -33,4 +33,7 @@ int detect_seeds(const detect_place *place, FILE *out);
 /* `count` correct runs, to `out` as Markdown: false alarms, and the sharpness of every bound. */
 int detect_clean(const detect_place *place, long count, FILE *out);
 
+/* The smallest relative error of every operation that is caught, to `out` as Markdown. */
+void detect_sharp(const detect_place *place, FILE *out);
+
 #endif
