@@ -215,17 +215,18 @@ static void cross_entropy_prepare(mr_check *c) { draw_targets(c, true); }
  * 4 w (|z_t| + |m| + |z_t - m|) follow. */
 static void log_probability(mr_bounded y, mr_bounded z, idx V, int32_t target,
                             const mr_arithmetic *a) {
-    double m = z.v[0], sum = 0, weighted = 0;
-    for (idx j = 1; j < V; j++) m = fmax(m, z.v[j]);
+    double m = z.v[target], sum = 0, weighted = 0;
+    for (idx j = 0; j < V; j++) m = fmax(m, z.v[j]);
     for (idx j = 0; j < V; j++) {
         const double p = exp(z.v[j] - m);
         sum += p;
         weighted += p * (m - z.v[j] + 4);
     }
+    const double total = log(fmax(sum, 1)); /* the largest term is 1 */
     const double own = z.v[target], n = (double)V * a->sum;
-    y.v[0] = own - m - log(sum);
+    y.v[0] = own - m - total;
     y.e[0] = weighted / sum * a->sum + (n < 0.5 ? n / (1 - n) : 2 * n) +
-             8 * a->sum * (log(sum) + 1) + 4 * a->sum * (fabs(own) + fabs(m) + fabs(own - m));
+             8 * a->sum * (total + 1) + 4 * a->sum * (fabs(own) + fabs(m) + fabs(own - m));
     y.s[0] = y.e[0];
 }
 

@@ -144,11 +144,11 @@ static double margin(mr_bounded z, idx E, idx K) {
     double cut = (double)NAN;
     for (idx c = 0; c < E; c++) {
         idx above = 0;
-        for (idx e = 0; e < E; e++) above += z.v[e] > z.v[c] || (z.v[e] == z.v[c] && e < c);
+        for (idx e = 0; e < E; e++) above += z.v[e] > z.v[c] || (e < c && z.v[e] == z.v[c]);
         if (above != K - 1) continue;
         for (idx e = 0; e < E; e++) {   /* c is the last one chosen; e the first left out */
             idx more = 0;
-            for (idx j = 0; j < E; j++) more += z.v[j] > z.v[e] || (z.v[j] == z.v[e] && j < e);
+            for (idx j = 0; j < E; j++) more += z.v[j] > z.v[e] || (j < e && z.v[j] == z.v[e]);
             const double slack = z.e[c] + z.e[e];
             if (more == K) cut = slack > 0 ? (z.v[c] - z.v[e]) / slack : (double)INFINITY;
         }

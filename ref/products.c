@@ -35,6 +35,8 @@ static inline acc sum_lanes(acc lane[LANES]) {
     return lane[0];
 }
 
+/* (L2) sum_i a[i] b[i] = tree over l of ( sum over i = l (mod 16) of a[i] b[i] ), ascending i
+ * within a lane */
 acc FN(dot)(const real *a, const real *b, idx n) {
     const idx whole = n / LANES * LANES;
     acc lane[LANES] = {0};
@@ -162,8 +164,8 @@ static inline void add_outer(real sum[ROWS][SPAN], const real *dy, idx down, con
         }
 }
 
-CLONES static void FN(weight_tile)(const mr_matrix *dW, idx o, idx i0, const real *dy, const real *x,
-                               idx T) {
+CLONES static void FN(weight_tile)(const mr_matrix *dW, idx o, idx i0, const real *dy,
+                                   const real *x, idx T) {
     const idx rows = dW->rows - o < ROWS ? dW->rows - o : ROWS;
     const idx columns = dW->cols - i0 < SPAN ? dW->cols - i0 : SPAN;
     const idx down = dW->rows, across = dW->cols;
