@@ -24,3 +24,5 @@ run tests/chat_differential.py ./mistral-ref
 run tests/record_check.py
 run tests/trajectory_check.py ./mistral-ref
 run tests/false_alarms.py --runs 300
+echo "== tests/corpus_check.sh"
+PYTHON="$python" tests/corpus_check.sh

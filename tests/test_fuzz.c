@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 /* The Makefile gives LLVMFuzzerTestOneInput of each target a name of its own. */
-#define TARGET(name) int fuzz_##name(const uint8_t *data, size_t size);
+#define TARGET(name) int replay_##name(const uint8_t *data, size_t size);
 #include "tests/fuzz/targets.def"
 #undef TARGET
 
@@ -28,7 +28,7 @@ static int replay_folder(target *run, const char *folder) {
     return count;
 }
 
-static void replay(target *run, const char *name) {
+static void replay_all(target *run, const char *name) {
     char corpus[256], found[256];
     snprintf(corpus, sizeof corpus, "tests/fuzz/corpus/%s", name);
     snprintf(found, sizeof found, "tests/fuzz/found/%s", name);
@@ -38,7 +38,7 @@ static void replay(target *run, const char *name) {
 }
 
 #define TARGET(name) \
-    static void test_##name(void **state) { (void)state; replay(fuzz_##name, #name); }
+    static void test_##name(void **state) { (void)state; replay_all(replay_##name, #name); }
 #include "tests/fuzz/targets.def"
 #undef TARGET
 

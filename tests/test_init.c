@@ -97,6 +97,36 @@ static void test_known_answers(void **state) {
     }
 }
 
+/* --std 0.05, --embedding-std 0.7, seed 1, by the same ten lines. */
+static void test_deviations(void **state) {
+    static const struct { const char *name; idx i; uint32_t f32; } wanted[] = {
+        {"tok_embeddings.weight", 87, 0xbe07c141},
+        {"output.weight", 3, 0xbd53600a},
+        {"layers.1.attention.wk.weight", 5, 0xbd812563},
+        {"layers.0.attention_norm.weight", 3, 0x3f7a48a9},
+    };
+    const mr_config config = small(true);
+    mr_checkpoint made;
+    mr_err err = {0};
+    (void)state;
+    must(mr_checkpoint_random(&config, &(mr_random){1, 0.05, 0.7}, MR_F32, &made, &err), &err);
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        const float found = (float)value(&made, wanted[i].name, wanted[i].i);
+        uint32_t bits;
+        memcpy(&bits, &found, sizeof bits);
+        if (bits != wanted[i].f32)
+            fail_msg("%s[%td]: %08x, want %08x", wanted[i].name, wanted[i].i, (unsigned)bits,
+                     (unsigned)wanted[i].f32);
+    }
+    mr_checkpoint_close(&made);
+    const double bad[] = {0, -1, NAN, INFINITY};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        err = (mr_err){0};
+        check_refused(mr_checkpoint_random(&config, &(mr_random){1, bad[i], 0.7}, MR_F32, &made,
+                                           &err), MR_USAGE, &err, "must be positive and finite");
+    }
+}
+
 /* 20000 numbers: mean 0 and standard deviation 0.02 within five standard errors, none beyond 3.47
  * of it. */
 static void test_distribution(void **state) {
@@ -145,7 +175,8 @@ static void test_refusals(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_formula),
                                        cmocka_unit_test(test_known_answers),
+                                       cmocka_unit_test(test_deviations),
                                        cmocka_unit_test(test_distribution),
-                                           cmocka_unit_test(test_refusals)};
+                                       cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests_name("init", tests, NULL, NULL);
 }

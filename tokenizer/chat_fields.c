@@ -103,14 +103,24 @@ static bool known(mr_py_span key, const mr_field *field, idx fields) {
     return false;
 }
 
+const char *mr_chat_shown(mr_py_span text, char shown[MR_CHAT_SHOWN]) {
+    idx n = 0;
+    for (; n < text.count && n < MR_CHAT_SHOWN - 1; n++) {
+        const unsigned char c = (unsigned char)text.byte[n];
+        shown[n] = c < 0x20 || c == 0x7f ? '?' : (char)c;
+    }
+    shown[n] = '\0';
+    return shown;
+}
+
 mr_status mr_chat_fields(const mr_py *object, const char *where, const mr_field *field, idx fields,
                          mr_err *err) {
     if (object->kind != MR_PY_DICT)
         return mr_fail(err, MR_BAD, "%s: expected an object", where);
     for (const mr_py *entry = object->first; entry != NULL; entry = entry->next)
         if (!known(entry->key, field, fields))
-            return mr_fail(err, MR_BAD, "%s: unknown field \"%.*s\"", where,
-                           (int)(entry->key.count < 80 ? entry->key.count : 80), entry->key.byte);
+            return mr_fail(err, MR_BAD, "%s: unknown field \"%s\"", where,
+                           mr_chat_shown(entry->key, (char[MR_CHAT_SHOWN]){0}));
     for (idx i = 0; i < fields; i++) {
         const mr_py *value = mr_py_get(object, field[i].key);
         if (value == NULL && field[i].needed)

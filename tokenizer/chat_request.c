@@ -31,9 +31,9 @@ static mr_status read_part(reader *r, const mr_py *value, mr_chat_part *out) {
         return mr_fail(r->err, MR_BAD, "%s: a part of the content has no \"type\"", r->where);
     out->thinking = mr_py_is(type->text, "thinking");
     if (!out->thinking && !mr_py_is(type->text, "text"))
-        return mr_fail(r->err, MR_BAD, "%s: content of type \"%.*s\" is not supported here, only "
+        return mr_fail(r->err, MR_BAD, "%s: content of type \"%s\" is not supported here, only "
                        "\"text\" and \"thinking\"", r->where,
-                       (int)(type->text.count < 40 ? type->text.count : 40), type->text.byte);
+                       mr_chat_shown(type->text, (char[MR_CHAT_SHOWN]){0}));
     const mr_status status =
         out->thinking ? mr_chat_fields(value, r->where, thought, COUNT(thought), r->err)
                       : mr_chat_fields(value, r->where, plain, COUNT(plain), r->err);

@@ -44,6 +44,15 @@ mr_status mr_checkpoint_formula(const mr_config *config, mr_checkpoint *out, mr_
 
 /* Random weights that any program can make again from the seed and the tensors' native names
  * (generator: docs/FORMATS.md). dtype F32 or BF16. */
+typedef struct {
+    uint64_t seed;
+    double   std, embedding_std;  /* of the matrices, and of tok_embeddings */
+} mr_random;
+
+mr_status mr_checkpoint_random(const mr_config *config, const mr_random *how, mr_dtype dtype,
+                               mr_checkpoint *out, mr_err *err);
+
+/* The same with 0.02 for both. */
 mr_status mr_checkpoint_init(const mr_config *config, uint64_t seed, mr_dtype dtype,
                              mr_checkpoint *out, mr_err *err);
 

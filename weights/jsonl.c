@@ -12,8 +12,9 @@ mr_status mr_jsonl_open(mr_jsonl *lines, const char *path, mr_err *err) {
 }
 
 static mr_status more_room(mr_jsonl *l, mr_err *err) {
-    const idx room = l->room == 0 ? 4096 : 2 * l->room;
-    if (l->room > MR_JSONL_LINE_CAP)
+    const idx more = l->room == 0 ? 4096 : 2 * l->room;
+    const idx room = more < MR_JSONL_LINE_CAP ? more : MR_JSONL_LINE_CAP;
+    if (l->room == MR_JSONL_LINE_CAP)
         return mr_fail(err, MR_BAD, "%s: line %td: more than %td bytes; is this JSON Lines?",
                        l->path, l->line, MR_JSONL_LINE_CAP);
     char *larger = mr_resize(l->text, room, 1, err);

@@ -34,13 +34,16 @@ static void clean_all(void) {
     rmdir(fixtures);
 }
 
-static void copy(const char *from, const char *name) {
+/* At most that many bytes, in whole lines: nobody waits for a long text to be scored. */
+static void copy(const char *from, const char *name, size_t most) {
     static char bytes[1 << 20];
     char path[1100];
     FILE *in = fopen(from, "rb"), *out;
     FUZZ(in != NULL);
-    const size_t size = fread(bytes, 1, sizeof bytes, in);
+    size_t size = fread(bytes, 1, sizeof bytes, in);
     fclose(in);
+    for (; size > most; size--)
+        while (size > 1 && bytes[size - 2] != '\n') size--;
     snprintf(path, sizeof path, "%s/%s", fixtures, name);
     out = fopen(path, "wb");
     FUZZ(out != NULL && fwrite(bytes, 1, size, out) == size);
@@ -86,10 +89,10 @@ static void make_fixtures(void) {
     FUZZ_OK(mr_checkpoint_init(&c, 1, MR_F32, &made, &err), &err);
     FUZZ_OK(mr_checkpoint_save(&made.model, path, MR_LAYOUT_HF, true, MR_F32, &err), &err);
     mr_checkpoint_close(&made);
-    copy("golden/chat/small.model", "m/tokenizer.model");
-    copy("golden/trajectories/sft.jsonl", "sft.jsonl");
-    copy("golden/trajectories/dpo.jsonl", "dpo.jsonl");
-    copy("golden/chat/spm-v3.jsonl", "chat.jsonl");
+    copy("golden/chat/small.model", "m/tokenizer.model", 1 << 20);
+    copy("golden/trajectories/sft.jsonl", "sft.jsonl", 400);
+    copy("golden/trajectories/dpo.jsonl", "dpo.jsonl", 400);
+    copy("golden/chat/spm-v3.jsonl", "chat.jsonl", 2000);
     snprintf(path, sizeof path, "%s/w", fixtures);
     FUZZ(mkdir(path, 0700) == 0);
     home = open(".", O_RDONLY | O_DIRECTORY);

@@ -30,20 +30,25 @@ static inline mr_status fuzz_config_read(const char *name, const char *text, idx
     return status;
 }
 
-/* Both dialects say all that a file can say, so the texts after a second reading are the same. */
+/* After a second reading the text is the same. config.json says all that a file with one window can
+ * say, so there the other dialect's text is the same, too; params.json knows no BOS and EOS. The
+ * writer of config.json puts a number where the source has no longest context. */
 static inline void fuzz_config_again(const mr_config *c, bool hf) {
     const char *name = hf ? "config.json" : "params.json";
-    mr_writer first, second, other, expected;
+    mr_writer first, second, native = {0}, expected = {0};
     mr_config again;
     mr_err err = {0};
     if (fuzz_config_text(c, hf, &first) == MR_OK) {
         FUZZ_OK(fuzz_config_read(name, first.data, first.length, &again, &err), &err);
         FUZZ_OK(fuzz_config_text(&again, hf, &second), &err);
         FUZZ(strcmp(first.data, second.data) == 0);
-        FUZZ(fuzz_config_text(c, !hf, &expected) == fuzz_config_text(&again, !hf, &other));
-        if (other.length > 0) FUZZ(strcmp(expected.data, other.data) == 0);
+        if (hf && c->n_windows < 2 && c->max_positions > 0) {
+            FUZZ_OK(fuzz_config_text(c, false, &expected), &err);
+            FUZZ_OK(fuzz_config_text(&again, false, &native), &err);
+            FUZZ(strcmp(expected.data, native.data) == 0);
+        }
         mr_writer_free(&second);
-        mr_writer_free(&other);
+        mr_writer_free(&native);
         mr_writer_free(&expected);
     }
     mr_writer_free(&first);

@@ -10,13 +10,16 @@ if [ -d /dev/shm ]; then export TMPDIR=/dev/shm; fi
 broken=0
 for target in "$@" ${all+"${all[@]}"}; do
     work=$build/run/$target
-    mkdir -p "$work/new" "tests/fuzz/found/$target"
+    mkdir -p "$work/new"
+    inputs=("$work/new" "tests/fuzz/corpus/$target")
+    if [ -d "tests/fuzz/found/$target" ]; then inputs+=("tests/fuzz/found/$target"); fi
     options=(-max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -malloc_limit_mb=128 -print_final_stats=1
              -artifact_prefix="$work/" -max_len=16384 -verbosity=1)
-    if [ -f "tests/fuzz/$target.dict" ]; then options+=("-dict=tests/fuzz/$target.dict"); fi
+    words=tests/fuzz/$target.dict
+    [ -f "$words" ] || words=tests/fuzz/json.dict
+    options+=("-dict=$words")
     status=0
-    "$build/tests/fuzz/$target" "${options[@]}" "$work/new" "tests/fuzz/corpus/$target" "tests/fuzz/found/$target" \
-        > "$work/log" 2>&1 || status=$?
+    "$build/tests/fuzz/$target" "${options[@]}" "${inputs[@]}" > "$work/log" 2>&1 || status=$?
     count=$(sed -n 's/^stat::number_of_executed_units: *//p' "$work/log" | tail -n 1)
     cover=$(grep -o 'cov: [0-9]* ft: [0-9]*' "$work/log" | tail -n 1)
     printf '%-14s %10s executions, %s\n' "$target" "${count:-0}" "${cover:-nothing ran}"

@@ -1,9 +1,11 @@
-"""What the tiny model can do, measured on text that was held back, through the program's own commands.
+"""What the tiny model can do, measured on held-back text through the program's own commands.
 
-    python3 evaluate.py CORPUS [--pretrain DIR] [--sft DIR] [--reward DIR] [--dpo DIR] [--rl DIR] [--logs DIR] [--rows N] [--json FILE]
+    python3 evaluate.py CORPUS [--pretrain DIR] [--sft DIR] [--reward DIR] [--dpo DIR] [--rl DIR]
+                        [--logs DIR] [--rows N] [--json FILE]
 
-Each model is measured on what its stage was for; every figure has a target, and the exit status is 1 if one is missed. The shipped
-model is the one after DPO: evaluate.py CORPUS --dpo weights/tiny --sft DIR. Needs python3 and the program, nothing else.
+Each model is measured on what its stage was for. Figures that the project promises have a target;
+the exit status is 1 if one is missed. The shipped model is the one after DPO:
+evaluate.py CORPUS --dpo weights/tiny. Needs Python's standard library and the program.
 """
 import argparse
 import concurrent.futures
@@ -14,8 +16,11 @@ import subprocess
 import sys
 
 import ngram
+import overlap
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+EOS = 2
+ORDER = 7  # of the longest n-gram
 
 
 class Program:
@@ -25,207 +30,217 @@ class Program:
         self.path, self.pool = path, concurrent.futures.ThreadPoolExecutor(jobs)
 
     def run(self, *arguments, text=None):
-        done = subprocess.run([self.path, *map(str, arguments)], input=text, capture_output=True, text=True)
+        done = subprocess.run([self.path, *map(str, arguments)], input=text, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if done.returncode != 0:
-            raise SystemExit("evaluate: %s\n%s" % (" ".join(map(str, done.args))[:300], done.stderr))
+            raise SystemExit("evaluate: %s ... ends with status %d\n%s"
+                             % (" ".join(done.args)[:200], done.returncode, done.stderr))
         return done.stdout
 
     def lines(self, *arguments, rows):
         """A command that reads and writes a JSON object per line."""
-        out = self.run(*arguments, "--jsonl", text="".join(json.dumps(row) + "\n" for row in rows))
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        out = self.run(*arguments, "--jsonl", text=text)
         return [json.loads(line) for line in out.splitlines()]
 
     def encode(self, model, texts, bos=False):
-        found = self.lines("tokenize", model, *(["--bos"] if bos else []), rows=[{"text": text} for text in texts])
+        rows = [{"text": text} for text in texts]
+        found = self.lines("tokenize", model, *["--bos"] * bos, rows=rows)
         return [row["ids"] for row in found]
 
     def chat(self, model, conversations):
-        return [row["ids"] for row in self.lines("chat-template", model, rows=[{"messages": m} for m in conversations])]
+        found = self.lines("chat-template", model, rows=[{"messages": m} for m in conversations])
+        return [row["ids"] for row in found]
 
     def each(self, command, model, sequences, *options):
         """One process per sequence of ids; the JSON document of each, in order."""
         def one(ids):
-            return json.loads(self.run(command, model, "--tokens", ",".join(map(str, ids)), "--threads", 1, "--json", *options))
+            listed = ",".join(map(str, ids))
+            return json.loads(self.run(command, model, "--tokens", listed, "--threads", 1, "--json",
+                                       *options))
         return list(self.pool.map(one, sequences))
 
 
-def read(corpus, kind, split, rows):
-    with open(os.path.join(corpus, "%s.%s.jsonl" % (kind, split)), encoding="ascii") as file:
-        return [json.loads(line) for line in file][:rows]
+class Report:
+    def __init__(self):
+        self.figures, self.missed = {}, []
 
+    def add(self, name, value, target="", met=True):
+        self.figures[name] = value
+        if not met:
+            self.missed.append(name)
+        verdict = "   %s: %s" % (target, "met" if met else "MISSED") if target else ""
+        print("%-56s %10.4f%s" % (name, value, verdict), flush=True)
 
-# ---- the measures; `eos` ends every text, answer and demonstration ----
-
-EOS = 2
-
-
-def perplexity(program, model, corpus, rows):
-    """exp(mean -log p) over every token after the BOS, EOS included, and bits per byte of the text."""
-    texts = [row["text"] for row in read(corpus, "pretrain", "test", rows)]
-    ids = [row + [EOS] for row in program.encode(model, texts, bos=True)]
-    nll = sum(found["nll"] for found in program.each("score", model, ids))
-    tokens, size = sum(len(row) - 1 for row in ids), sum(map(len, texts))
-    learned = program.encode(model, [row["text"] for row in read(corpus, "pretrain", "train", None)], bos=True)
-    baseline = ngram.perplexities([row + [EOS] for row in learned], ids, 5, ngram.vocabulary(learned, ids))
-    return {"perplexity": math.exp(nll / tokens), "bits_per_byte": nll / math.log(2) / size, "tokens": tokens, "ngram": baseline}
-
-
-def answers(program, model, corpus, rows):
-    """Per task: how many answers, greedily generated, are exactly the one of the demonstration, and of how many."""
-    asked = []
-    for row in read(corpus, "sft", "test", rows):
-        if row["task"] in ("facts", "sums", "brackets"):
-            asked.append((row["task"], [{"role": "user", "content": row["prompt"][len("[INST] "):-len(" [/INST]")]}], row["completion"]))
-        elif row["task"] == "dialogue":
-            asked += [("facts", row["messages"][:1], row["messages"][1]["content"]), ("dialogue", row["messages"][:3], row["messages"][3]["content"])]
-    prompts = program.chat(model, [messages for _, messages, _ in asked])
-    wanted = program.encode(model, [answer for _, _, answer in asked])
-    found = program.each("run", model, prompts, "-n", 1 + max(map(len, wanted)))
-    right = {}
-    for (task, _, _), ids, got in zip(asked, wanted, found):
-        one = right.setdefault(task, [0, 0])
-        one[0] += got["tokens"] == ids
-        one[1] += 1
-    return right
-
-
-def pairs(program, model, corpus, rows):
-    """The ids of the held-back pairs: (length of the prompt, with the preferred answer, with the other one)."""
-    data = read(corpus, "dpo", "test", rows)
-    prompts = program.encode(model, [row["prompt"] for row in data], bos=True)
-    good, bad = (program.encode(model, [row[key] for row in data]) for key in ("chosen", "rejected"))
-    return [(len(p), p + w + [EOS], p + l + [EOS]) for p, w, l in zip(prompts, good, bad)]
-
-
-def log_probabilities(program, model, items):
-    """log p of the preferred and of the other answer of each pair, given the prompt."""
-    found = program.each("score", model, [ids for _, good, bad in items for ids in (good, bad)])
-    sums = [sum(score["logprob"] for score in one["scores"] if score["position"] >= items[i // 2][0]) for i, one in enumerate(found)]
-    return list(zip(sums[::2], sums[1::2]))
+    def at_least(self, name, value, least):
+        self.add(name, value, ">= %.2f" % least, value >= least)
 
 
 def share(flags):
     return sum(flags) / len(flags)
 
 
-def rewards(program, model, items):
-    """The reward of both answers of each pair: the one logit of the last token."""
-    found = program.each("logits", model, [ids for _, good, bad in items for ids in (good, bad)])
-    last = [one["logits"][-1][0] for one in found]
-    return list(zip(last[::2], last[1::2]))
+class Evaluation:
+    def __init__(self, program, corpus, rows):
+        self.program, self.corpus, self.rows, self.report = program, corpus, rows, Report()
 
+    def test(self, kind):
+        return list(overlap.read(self.corpus, kind, "test"))[:self.rows]
 
-def experts(program, model, corpus, rows):
-    """Least and largest load of an expert in any layer, in units of the uniform load."""
-    texts = [row["text"] for row in read(corpus, "pretrain", "test", rows)]
-    counts = {}
-    for one in program.each("routing", model, program.encode(model, texts, bos=True)):
-        for layer in one["layers"]:
-            count = counts.setdefault(layer["layer"], [0] * len(layer["proportion"]))
-            for chosen in layer["experts"]:
-                for e in chosen:
-                    count[e] += 1
-    loads = [c * len(count) / sum(count) for count in counts.values() for c in count]
-    return min(loads), max(loads)
+    def perplexity(self, model):
+        """exp(mean -log p) over every token after the BOS, EOS included; the same of n-grams that
+        learned from the same texts; bits per byte of the text."""
+        texts = [row["text"] for row in self.test("pretrain")]
+        learned = [row["text"] for row in overlap.read(self.corpus, "pretrain", "train")
+                   if "text" in row]
+        learned, held = ([ids + [EOS] for ids in self.program.encode(model, rows, bos=True)]
+                         for rows in (learned, texts))
+        nll = sum(found["nll"] for found in self.program.each("score", model, held))
+        value = math.exp(nll / sum(len(ids) - 1 for ids in held))
+        baseline = ngram.perplexities(learned, held, ORDER)
+        for order, one in enumerate(baseline, 1):
+            self.report.add("%d-gram: perplexity" % order, one)
+        best = min(baseline)
+        self.report.add("pretrain: perplexity", value, "< %.4f" % best, value < best)
+        self.report.add("pretrain: bits per byte", nll / math.log(2) / sum(map(len, texts)))
 
+    def answers(self, stage, model):
+        """Per task, how many greedy answers are exactly the one expected."""
+        asked = []
+        for row in self.test("sft"):
+            if row["task"] in ("facts", "sums", "brackets"):
+                said = row["prompt"][len("[INST] "):-len(" [/INST]")]
+                asked.append((row["task"], [{"role": "user", "content": said}], row["completion"]))
+            elif row["task"] == "dialogue":
+                said = row["messages"]
+                asked.append(("second question", said[:3], said[3]["content"]))
+        prompts = self.program.chat(model, [said for _, said, _ in asked])
+        wanted = self.program.encode(model, [answer for _, _, answer in asked])
+        found = self.program.each("run", model, prompts, "-n", 1 + max(map(len, wanted)))
+        right = {}
+        for (task, _, _), ids, got in zip(asked, wanted, found):
+            right.setdefault(task, []).append(got["tokens"] == ids)
+        for task, flags in sorted(right.items()):
+            name = "%s: exact answers, %s (%d asked)" % (stage, task, len(flags))
+            if task == "facts":
+                self.report.at_least(name, share(flags), 0.9)
+            else:
+                self.report.add(name, share(flags))
 
-def curve(path, key, part=10):
-    """Mean of a key over the first and over the last tenth of a log's steps."""
-    with open(path, encoding="utf-8") as file:
-        values = [row[key] for row in map(json.loads, file) if key in row]
-    n = max(1, len(values) // part)
-    return sum(values[:n]) / n, sum(values[-n:]) / n
+    def pairs(self, model):
+        """Held-back pairs: length of the prompt, ids with the preferred and the other answer."""
+        rows = self.test("dpo")
+        prompts = self.program.encode(model, [row["prompt"] for row in rows], bos=True)
+        good, bad = (self.program.encode(model, [row[key] for row in rows])
+                     for key in ("chosen", "rejected"))
+        return [(len(p), p + w + [EOS], p + l + [EOS]) for p, w, l in zip(prompts, good, bad)]
 
+    def log_probabilities(self, model):
+        """log p of the preferred and of the other answer of each pair, given the prompt."""
+        pairs = self.pairs(model)
+        found = self.program.each("score", model, [ids for pair in pairs for ids in pair[1:]])
+        sums = [sum(one["logprob"] for one in row["scores"] if one["position"] >= pairs[i // 2][0])
+                for i, row in enumerate(found)]
+        return list(zip(sums[::2], sums[1::2]))
 
-# ---- the report ----
+    def told(self, stage, model):
+        """Answers to a request that are true, and those that also follow the hidden rule, whatever
+        their first word. The two of a pair are the only true ones."""
+        rows = self.test("dpo")
+        prompts = self.program.encode(model, [row["prompt"] for row in rows], bos=True)
+        good, bad = (self.program.encode(model, [row[key].split(" ", 1)[1] for row in rows])
+                     for key in ("chosen", "rejected"))
+        found = self.program.each("run", model, prompts, "-n", 4 + max(map(len, good)))
+        rule, other = ([row["tokens"][-len(ids):] == ids for row, ids in zip(found, answers)]
+                       for answers in (good, bad))
+        true = [a or b for a, b in zip(rule, other)]
+        self.report.add(stage + ": answers to a request that are true", share(true))
+        self.report.add(stage + ": ... and name the person first", share(rule))
 
-class Report:
-    def __init__(self):
-        self.figures, self.missed = {}, []
+    def preferences(self, stage, model, before):
+        """DPO's two measures: which answer is likelier, which gained more over the SFT model."""
+        after = self.log_probabilities(model)
+        self.report.at_least(stage + ": preferred answer likelier",
+                             share([w > l for w, l in after]), 0.9)
+        if before is not None:
+            gained = [w - w0 > l - l0 for (w, l), (w0, l0) in zip(after, before)]
+            self.report.at_least(stage + ": preferred answer gained more", share(gained), 0.9)
 
-    def add(self, name, value, target=None, met=True):
-        self.figures[name] = value
-        if not met:
-            self.missed.append(name)
-        print("%-52s %10.4f   %s" % (name, value, "" if target is None else "%s: %s" % (target, "met" if met else "MISSED")), flush=True)
+    def rewards(self, model):
+        """The reward of an answer is the one logit of its last token."""
+        pairs = self.pairs(model)
+        found = self.program.each("logits", model, [ids for pair in pairs for ids in pair[1:]])
+        last = [row["logits"][-1][0] for row in found]
+        self.report.at_least("reward: preferred answer rewarded more",
+                             share([w > l for w, l in zip(last[::2], last[1::2])]), 0.9)
 
+    def experts(self, stage, model):
+        """Least and largest load of an expert in any layer, in units of the uniform load."""
+        ids = self.program.encode(model, [row["text"] for row in self.test("pretrain")], bos=True)
+        counts = {}
+        for found in self.program.each("routing", model, ids):
+            for layer in found["layers"]:
+                count = counts.setdefault(layer["layer"], [0] * len(layer["proportion"]))
+                for expert in sum(layer["experts"], []):
+                    count[expert] += 1
+        loads = [one * len(count) / sum(count) for count in counts.values() for one in count]
+        self.report.at_least(stage + ": least load of an expert", min(loads), 0.5)
+        self.report.add(stage + ": largest load of an expert", max(loads), "<= 2", max(loads) <= 2)
 
-def exact(report, stage, program, model, given):
-    for task, (right, asked) in sorted(answers(program, model, given.corpus, given.rows).items()):
-        value = right / asked
-        wanted = (">= 0.90", value >= 0.9) if task == "facts" else (None, True)
-        report.add("%s: exact answers, %s (of %d)" % (stage, task, asked), value, *wanted)
+    def curves(self, path):
+        """Means over the first and the last tenth of the RL stage's steps."""
+        with open(path, encoding="utf-8") as file:
+            steps = {row["step"]: row for row in map(json.loads, file) if "step" in row}
+        tenth = max(1, len(steps) // 10)
+        rows = [steps[step] for step in sorted(steps)]
+        (first, _), (last, kl) = (
+            [sum(row[key] for row in part) / tenth for key in ("reward", "kl")]
+            for part in (rows[:tenth], rows[-tenth:]))
+        self.report.add("rl: mean reward, first tenth of the steps", first)
+        self.report.add("rl: mean reward, last tenth of the steps", last, "larger", last > first)
+        self.report.add("rl: KL to the SFT model, last tenth of the steps", kl)
 
-
-def loads(report, stage, program, model, given):
-    least, most = experts(program, model, given.corpus, min(given.rows, 100))
-    report.add("%s: least load of an expert" % stage, least, ">= 0.5", least >= 0.5)
-    report.add("%s: largest load of an expert" % stage, most, "<= 2", most <= 2)
-
-
-def preferences(report, program, given):
-    """DPO's measure before and after: which answer of a pair is likelier, and which gained more over the SFT model."""
-    first = next(model for model in (given.sft, given.dpo, given.rl) if model)
-    items = pairs(program, first, given.corpus, given.rows)
-    before = log_probabilities(program, given.sft, items) if given.sft else None
-    if before:
-        value = share([w > l for w, l in before])
-        report.add("sft: preferred answer likelier", value, "0.4 to 0.6", 0.4 <= value <= 0.6)
-    for stage, model in (("dpo", given.dpo), ("rl", given.rl)):
-        if not model:
-            continue
-        after = log_probabilities(program, model, items)
-        value = share([w > l for w, l in after])
-        report.add("%s: preferred answer likelier" % stage, value, ">= 0.90", value >= 0.9)
-        if before:
-            value = share([w - rw > l - rl for (w, l), (rw, rl) in zip(after, before)])
-            report.add("%s: preferred answer gained more" % stage, value, ">= 0.90", value >= 0.9)
-
-
-def evaluate(report, program, given):
-    if given.pretrain:
-        found = perplexity(program, given.pretrain, given.corpus, given.rows)
-        for order, value in enumerate(found["ngram"], 1):
-            report.add("%d-gram baseline: perplexity" % order, value)
-        best = min(found["ngram"])
-        report.add("pretrain: perplexity per token", found["perplexity"], "< every n-gram", found["perplexity"] < best)
-        report.add("pretrain: bits per byte", found["bits_per_byte"])
-    for stage in ("sft", "dpo", "rl"):
-        model = getattr(given, stage)
-        if model:
-            exact(report, stage, program, model, given)
-            loads(report, stage, program, model, given)
-    if given.sft or given.dpo or given.rl:
-        preferences(report, program, given)
-    if given.reward:
-        value = share([w > l for w, l in rewards(program, given.reward, pairs(program, given.reward, given.corpus, given.rows))])
-        report.add("reward: preferred answer rewarded more", value, ">= 0.90", value >= 0.9)
-    if given.logs:
-        path = os.path.join(given.logs, "rl.jsonl")
-        (first, last), (_, kl) = curve(path, "reward"), curve(path, "kl")
-        report.add("rl: mean reward, first tenth of the steps", first)
-        report.add("rl: mean reward, last tenth", last, "larger than first", last > first)
-        report.add("rl: KL to the SFT model, last tenth", kl)
+    def run(self, given):
+        if given.pretrain:
+            self.perplexity(given.pretrain)
+        before = self.log_probabilities(given.sft) if given.sft else None
+        for stage in ("sft", "dpo", "rl"):
+            model = getattr(given, stage)
+            if model:
+                self.answers(stage, model)
+                self.told(stage, model)
+                self.experts(stage, model)
+                if stage == "sft":
+                    value = share([w > l for w, l in before])
+                    self.report.add("sft: preferred answer likelier", value, "0.4 to 0.6",
+                                    0.4 <= value <= 0.6)
+                else:
+                    self.preferences(stage, model, before)
+        if given.reward:
+            self.rewards(given.reward)
+        if given.logs:
+            self.curves(os.path.join(given.logs, "rl.jsonl"))
 
 
 def main():
-    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     options.add_argument("corpus", help="a folder that corpus.py made")
     for stage in ("pretrain", "sft", "reward", "dpo", "rl"):
         options.add_argument("--" + stage, metavar="DIR", help="the model after this stage")
     options.add_argument("--logs", metavar="DIR", help="the lines that train --json wrote")
-    options.add_argument("--rows", type=int, default=300, help="rows of each file (default 300)")
+    options.add_argument("--rows", type=int, default=500, help="of each file (default: all 500)")
     options.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at once")
     options.add_argument("--json", metavar="FILE", help="write the figures here too")
     options.add_argument("--program", default=os.path.join(HERE, "..", "..", "mistral-ref"))
     given = options.parse_args()
-    report = Report()
-    evaluate(report, Program(given.program, given.jobs), given)
+    evaluation = Evaluation(Program(given.program, given.jobs), given.corpus, given.rows)
+    evaluation.run(given)
+    report = evaluation.report
     if given.json:
         with open(given.json, "w", encoding="ascii") as file:
             json.dump({"figures": report.figures, "missed": report.missed}, file, indent=1)
             file.write("\n")
-    print("%d of %d figures miss their target%s" % (len(report.missed), len(report.figures), "".join("; " + m for m in report.missed)))
+    print("%d figures, %d miss their target" % (len(report.figures), len(report.missed)))
     return 1 if report.missed or not report.figures else 0
 
 

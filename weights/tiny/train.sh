@@ -26,18 +26,20 @@ fi
 mkdir -p "$out/logs"
 corpus=$out/corpus
 
-# stage NAME KIND MODEL OPTIONS...: trains MODEL into OUT/NAME, the lines of --json into OUT/logs/NAME.jsonl.
+# stage NAME KIND MODEL OPTIONS...: trains MODEL into OUT/NAME; the lines of --json go to OUT/logs/NAME.jsonl, the
+# picture of the curve beside them.
 stage() {
-    local name=$1 kind=$2 model=$3 start=$SECONDS
+    local name=$1 kind=$2 model=$3 start=$SECONDS resume=()
     shift 3
     if [ -e "$out/$name.done" ]; then
         echo "== $name: done before"
         return
     fi
-    local resume=()
-    if [ -d "$out/$name" ]; then resume=(--resume "$out/$name"); fi
-    "$program" train "$kind" "$model" -o "$out/$name" --schedule cosine --adam-betas 0.9,0.95 --clip 1 --seed "$seed" \
-        --threads "$threads" --engine plain --json "$@" "${resume[@]}" >> "$out/logs/$name.jsonl"
+    if [ -e "$out/$name/training.state" ]; then resume=(--resume "$out/$name"); fi
+    echo "== $name"
+    "$program" train "$kind" "$model" -o "$out/$name" --seed "$seed" --threads "$threads" --engine plain --batch 8 \
+        --schedule cosine --adam-betas 0.9,0.95 --clip 1 --max-length 256 --curve "$out/logs/$name.svg" --json \
+        "$@" "${resume[@]}" >> "$out/logs/$name.jsonl"
     echo "$((SECONDS - start)) seconds" > "$out/$name.done"
     echo "== $name: $(cat "$out/$name.done")"
 }
@@ -48,22 +50,22 @@ if [ ! -e "$corpus.done" ]; then
 fi
 
 if [ ! -e "$out/start.done" ]; then
-    "$program" init "$here/config.json" -o "$out/start" --seed "$seed" --std 0.08 --dtype f32
+    "$program" init "$here/config.json" -o "$out/start" --seed "$seed" --std 0.05 --embedding-std 0.7 --dtype f32
     if [ "$vocabulary" = trained ]; then "$python" "$here/vocabulary.py" "$corpus" -o "$out/start/tokenizer.model"
     else cp "$here/tokenizer.model" "$out/start/"; fi
     touch "$out/start.done"
 fi
 
-stage pretrain sft "$out/start" --data "$corpus/pretrain.train.jsonl" --valid "$corpus/pretrain.valid.jsonl" \
-    --steps @PRE@ --batch @PREB@ --lr @PRELR@ --warmup 60 --weight-decay 0.1 --router-loss 0.02 --max-length 256 --every 250
+stage pretrain sft "$out/start" --data "$corpus/pretrain.train.jsonl" --valid "$corpus/pretrain.valid.jsonl" --no-shuffle \
+    --steps 3000 --lr 2e-3 --warmup 60 --weight-decay 0.1 --router-loss 0.02 --every 500
 stage sft sft "$out/pretrain" --data "$corpus/sft.train.jsonl" --valid "$corpus/sft.valid.jsonl" \
-    --steps @SFT@ --batch @SFTB@ --lr @SFTLR@ --warmup 30 --weight-decay 0.1 --router-loss 0.02 --max-length 256 --every 250
+    --steps 1200 --lr 1e-3 --warmup 30 --weight-decay 0.1 --router-loss 0.02 --every 200
 stage reward reward "$out/sft" --data "$corpus/dpo.train.jsonl" --valid "$corpus/dpo.valid.jsonl" \
-    --steps @RM@ --batch 8 --lr @RMLR@ --warmup 10 --weight-decay 0 --centring 0.01 --max-length 256 --every 50
+    --steps 60 --lr 5e-4 --warmup 10 --weight-decay 0 --centring 0.01 --every 20
 stage dpo dpo "$out/sft" --data "$corpus/dpo.train.jsonl" --valid "$corpus/dpo.valid.jsonl" --reference "$out/sft" \
-    --steps @DPO@ --batch 8 --lr @DPOLR@ --warmup 10 --weight-decay 0 --beta 0.1 --max-length 256 --every 25
-stage rl rl "$out/sft" --data "$corpus/dpo.train.jsonl" --reference "$out/sft" --reward-model "$out/reward" --method rloo --kl k1 \
-    --samples 4 --max-new 16 --steps @RL@ --batch 4 --lr @RLLR@ --warmup 5 --weight-decay 0 --beta @RLB@ --every 25
+    --steps 100 --lr 5e-5 --warmup 10 --weight-decay 0 --beta 0.5 --every 20
+stage rl rl "$out/sft" --data "$corpus/dpo.train.jsonl" --reference "$out/sft" --reward-model "$out/reward" \
+    --method rloo --kl k1 --samples 4 --max-new 16 --steps 50 --lr 1e-4 --warmup 5 --weight-decay 0 --beta 0.1 --every 20
 
 if [ ! -e "$out/ship.done" ]; then
     "$program" convert "$out/dpo" -o "$out/ship" --to hf --dtype bf16
