@@ -52,7 +52,7 @@ PYTHON  = golden/.venv/bin/python
 ifeq ($(MAKELEVEL),0)
 .NOTPARALLEL:   # `make deps test`: one goal after the other; the builds below them use all cores
 endif
-.PHONY: detection report-check false-alarms all build deps demo test selftest lint san valgrind cov determinism golden golden-check bench install clean help kernels
+.PHONY: abuse abuse-run oom oom-run fuzz fuzz-build detection report-check false-alarms all build deps demo test selftest lint san valgrind cov determinism golden golden-check bench bench-text install clean help kernels
 all:            ## build the library and ./mistral-ref
 	@$(MAKE) --no-print-directory -j$(JOBS) build
 
@@ -85,6 +85,46 @@ $(BUILD)/tests/test_%: $(BUILD)/tests/test_%.o $(BUILD)/tests/check.o $(LIB)
 	$(Q)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $< $(BUILD)/tests/check.o $(LIB) -lcmocka $(LIBS)
 .PRECIOUS: $(BUILD)/tests/%.o
 
+# Fuzz targets (tests/fuzz): with libFuzzer one program each; in tests/test_fuzz.c all of them, replaying committed inputs.
+SECONDS  = 20# make fuzz: of each target
+FUZZING  = 0
+FUZZ_BUILD = build/fuzz
+FUZZ_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/fuzz/*.c))
+FUZZ_CLI := $(filter-out %/main.o,$(CLI)) $(BUILD)/tests/fuzz/cli_main.o
+FUZZERS  := $(filter-out %/fuzz %/cli_main,$(FUZZ_OBJ:.o=))
+$(BUILD)/tests/fuzz/%.o: FLAGS += $(if $(filter 1,$(FUZZING)),,-DLLVMFuzzerTestOneInput=replay_$(*F))
+# Unfolding the Unicode table would take nearly all the time of a target that opens a tokenizer.
+$(BUILD)/tokenizer/pretoken_classes.o: FLAGS += $(if $(filter 1,$(FUZZING)),-fno-sanitize=fuzzer-no-link -fno-sanitize=address -fno-sanitize=undefined -O2)
+$(BUILD)/tests/fuzz/cli_main.o: cli/main.c
+	@mkdir -p $(@D)
+	$(SAY)
+	$(Q)$(CC) $(FLAGS) -Dmain=mr_main -Wno-missing-prototypes -c -o $@ $<
+$(FUZZERS): $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/fuzz.o $(FUZZ_CLI) $(LIB)
+	$(SAY)
+	$(Q)$(CC) $(FLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LIBS)
+$(BUILD)/tests/test_fuzz: $(BUILD)/tests/test_fuzz.o $(FUZZ_OBJ) $(FUZZ_CLI) $(BUILD)/tests/check.o $(LIB)
+	$(SAY)
+	$(Q)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+fuzz-build: $(FUZZERS)
+$(BUILD)/oom: $(BUILD)/tests/oom.o $(FUZZ_CLI) $(LIB)
+	$(SAY)
+	$(Q)$(CC) $(FLAGS) $(LDFLAGS) -Wl,--wrap=mr_alloc,--wrap=mr_resize,--wrap=mr_free,--wrap=malloc -o $@ $^ $(LIBS)
+$(BUILD)/abuse: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/abuse/*.c)) $(BUILD)/tests/fuzz/fuzz.o $(LIB)
+	$(SAY)
+	$(Q)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+abuse:          ## files of every format cut, flipped and bent in every place (OMP=0 BLAS=0; also SAN=1)
+	@$(MAKE) --no-print-directory -j$(JOBS) OMP=0 BLAS=0 $(if $(filter file,$(origin BUILD)),,BUILD=$(BUILD)) abuse-run
+abuse-run: $(BUILD)/abuse
+	@$(BUILD)/abuse
+oom:            ## every command with its n-th allocation failing, n = 1, 2, ... (OMP=0 BLAS=0; also SAN=1)
+	@$(MAKE) --no-print-directory -j$(JOBS) OMP=0 BLAS=0 $(if $(filter file,$(origin BUILD)),,BUILD=$(BUILD)) oom-run
+oom-run: $(BUILD)/oom
+	@$(BUILD)/oom
+fuzz:           ## libFuzzer on every parser under ASan and UBSan, SECONDS=20 each, TARGETS="npz chat" for some (clang)
+	@$(MAKE) --no-print-directory -j$(JOBS) fuzz-build CC=clang OPT='-O1 -g' OMP=0 BLAS=0 CLONES=0 SAN=1 FUZZING=1 BUILD=$(FUZZ_BUILD) \
+	CFLAGS='-fsanitize=fuzzer-no-link -Wno-pass-failed $(CFLAGS)'
+	@tests/fuzz/run.sh $(FUZZ_BUILD) $(SECONDS) $(TARGETS)
+
 # A second implementation with seeded bugs, which the verifier is measured on (tests/port/README.md).
 DETECT := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/port/detect.c tests/port/detect/*.c))
 PORT   := $(filter-out $(DETECT),$(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/port/*.c)))
@@ -97,9 +137,9 @@ $(BUILD)/detect: $(DETECT) $(LIB) $(BUILD)/port
 	$(SAY)
 	$(Q)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $(DETECT) $(LIB) $(LIBS)
 
-$(BUILD)/bench/%: $(BUILD)/bench/%.o $(LIB)
+$(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/bench/measure.o $(LIB)
 	$(SAY)
-	$(Q)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $< $(LIB) $(LIBS)
+	$(Q)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 PACKAGES = gcc make pkg-config zlib1g-dev libjansson-dev libutf8proc-dev libopenblas-openmp-dev libgomp1 libcmocka-dev
 DEVELOPER_PACKAGES = clang libclang-rt-14-dev libomp-14-dev cppcheck valgrind gcovr python3 python3-venv chromium
@@ -171,7 +211,12 @@ golden: $(PYTHON)        ## regenerate golden/cases from Hugging Face's own clas
 golden-check: all $(PYTHON)  ## prove that the committed golden files are what PyTorch gives, and ids what sentencepiece gives
 	@PYTHON=$(PYTHON) tests/golden_check.sh
 
-bench: all $(BUILD)/bench/tokenize $(BUILD)/bench/compare $(PYTHON)  ## ratios taken in one run; asserts nothing
+BENCHES = $(patsubst %,$(BUILD)/bench/%,limits decode prefill train growth)
+bench: all     ## docs/BENCHMARKS.md and its pictures from one run of minutes; asserts nothing (python3)
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BENCHES)
+	python3 bench/report.py --build $(BUILD) --program ./mistral-ref
+
+bench-text: all $(BUILD)/bench/tokenize $(BUILD)/bench/compare $(PYTHON)  ## compare, and tokenizers against the originals; asserts nothing
 	@$(BUILD)/bench/compare 512 $(BUILD)
 	$(PYTHON) bench/tokenizers.py --program $(BUILD)/bench/tokenize $$(ls golden/.venv/lib/python3*/site-packages/mistral_common/data/*240*)
 

@@ -31,7 +31,7 @@ typedef struct {
         *capacity_factor, *capacity_rank;
     const char *steps, *chunk, *temperature, *top_p, *top_k, *seed, *threads, *context, *kv_heads,
         *against, *junit, *html, *map;
-    const char *version, *system;
+    const char *version, *system, *std, *embedding_std;
     bool        json, jsonl, bos, no_bos, verbose, chat, grad;
     bool        paths;
     const char *more[6];      /* positional arguments after the second */

@@ -8,6 +8,7 @@
 #include "golden/paths_keys.h"
 #include "golden/paths_model.h"
 #include "golden/paths_ring.h"
+#include "golden/replay_backward.h"
 #include "golden/replay_cause.h"
 #include "golden/report.h"
 #include "weights/text.h"
@@ -18,6 +19,7 @@ typedef struct {
     const char *name;
     const char *note;       /* why it was not measured, or "" */
     idx         elements;
+    bool        reference;  /* measured against the reference's own, not the golden trace */
     mr_measure  distance;   /* when note is "" */
 } mr_measured;
 
@@ -38,9 +40,14 @@ typedef struct {
     mr_status       status;
     mr_trace       *raw;       /* what `port` reads through `map`; NULL: the port itself */
     mr_mapping      map;
+    mr_view        *as_stored; /* [stored] of the map's entries, before their order was told */
+    idx             stored;
+    char            reading[600];  /* the first fault is an order that the port itself does not
+                                    * follow: in words, or "" */
     mr_layouts      layouts;
     mr_ring_report  ring;
     mr_keys_seen         seen;
+    mr_gradients    gradients; /* beside the reference's own; with --model */
     bool            bare;      /* no --model: operations without weights are re-run */
 } mr_comparison;
 
@@ -49,6 +56,17 @@ typedef struct {
 /* Notes what looks mistaken. MR_PROVES_NOTHING for one file compared with itself without a
  * model. */
 mr_status mr_compare_inputs(const mr_comparison *c, mr_err *err);
+
+/* ---- compare_backward.c ---------------------------------------------------------------------- */
+
+bool      mr_is_gradient(const char *name);   /* grad.* or loss.* */
+/* After the forward pass: findings join c->verification, measures c->gradients. */
+mr_status mr_compare_backward(mr_comparison *c, const mr_watch *watch, mr_err *err);
+/* The measure of the port's tensor with this number, NULL without one. */
+const mr_gradient *mr_gradient_of(const mr_comparison *c, idx at);
+void      mr_say_gradients(const mr_comparison *c);
+/* What the operation that makes a gradient does, and its equation's tag in docs/MODEL.md. */
+const char *mr_backward_operation(const char *name, const char **tag);
 
 /* ---- compare_measure.c ----------------------------------------------------------------------- */
 
@@ -63,13 +81,18 @@ const mr_finding *mr_first_fault(const mr_comparison *c);
 const mr_profile *mr_profile_of(const mr_comparison *c, const mr_finding *f);
 /* "agrees", "disagrees" or "proves nothing" */
 const char *mr_overall(const mr_comparison *c);
-const char *mr_verdict_word(mr_verdict verdict);
+/* Without --model: nothing can be said of its operation. */
+bool mr_needs_weights(const mr_comparison *c, const mr_finding *f);
+idx  mr_count_needing(const mr_comparison *c);
+const char *mr_verdict_word(const mr_comparison *c, const mr_finding *f);
 /* What to do, in one sentence. */
 void mr_advise(const mr_comparison *c, mr_writer *out);
 /* What the operation that makes a tensor does, and its equation's tag in docs/MODEL.md. */
 const char *mr_operation(const char *name, const char **tag);
 /* A command line that shows this tensor's verdict alone. */
 void mr_reproduce(const mr_comparison *c, const mr_finding *f, mr_writer *out);
+/* "; 51 recorded in bf16, whose rounding is in the bounds", or "" */
+void mr_say_recorded(const mr_comparison *c, char *text, size_t size);
 /* Largest error / bound of the tensors that agree. */
 double mr_largest_ratio(const mr_comparison *c);
 
@@ -81,6 +104,13 @@ typedef struct {
     int64_t position;
 } mr_spot;
 mr_spot mr_spot_of(const mr_comparison *c, const mr_finding *f);
+
+/* ---- compare_reading.c ----------------------------------------------------------------------- */
+
+mr_status mr_compare_keep_views(mr_comparison *c, mr_err *err);
+/* After a verification with faults: does reading one layout as it is stored explain the first of
+ * them? Then the port's trace is read so from now on. */
+bool      mr_compare_reading(mr_comparison *c, mr_err *err);
 
 /* ---- compare_layouts.c ----------------------------------------------------------------------- */
 

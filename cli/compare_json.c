@@ -43,15 +43,16 @@ static json_t *tensor(const mr_comparison *c, const mr_finding *f) {
     const mr_profile *p = mr_profile_of(c, f);
     const double none = (double)NAN;
     json_t *t = json_pack(
-        "{s:s,s:s,s:o,s:I,s:I,s:o,s:o,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:s,s:o}", "tensor", f->name,
-        "verdict", mr_verdict_word(f->verdict), "shape", shape(p), "elements",
+        "{s:s,s:s,s:o,s:I,s:I,s:o,s:o,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:s,s:o,s:f}", "tensor",
+        f->name, "verdict", mr_verdict_word(c, f), "shape", shape(p), "elements",
         (json_int_t)f->elements, "beyond", (json_int_t)f->beyond, "ratio", mr_json_real(f->ratio),
         "statistical_ratio", mr_json_real(f->likely), "worst", (json_int_t)f->worst, "expected",
         mr_json_real(f->expected), "found", mr_json_real(f->found), "bound",
         mr_json_real(f->bound), "statistical_bound", mr_json_real(f->likely_bound), "introduced",
         mr_json_real(p != NULL ? p->introduced : none), "inherited",
         mr_json_real(p != NULL ? p->inherited : none), "total",
-        mr_json_real(p != NULL ? p->total : none), "note", f->note, "by", axes(p));
+        mr_json_real(p != NULL ? p->total : none), "note", f->note, "by", axes(p),
+        "recording_unit", f->recording.unit);
     mr_writer command = {0};
     if (f->verdict != MR_FAULT) return t;
     mr_reproduce(c, f, &command);
@@ -85,13 +86,26 @@ static json_t *measured(const mr_comparison *c) {
                                 m->note[0] != '\0' ? "not compared" : "measured", "elements",
                                 (json_int_t)m->elements, "note", m->note);
         if (m->note[0] == '\0')
-            json_object_update_new(one, json_pack("{s:o,s:o,s:I}", "relative",
+            json_object_update_new(one, json_pack("{s:s,s:o,s:o,s:I}", "against",
+                                                  m->reference ? "reference" : "golden", "relative",
                                                   mr_json_real(m->distance.relative), "largest",
                                                   mr_json_real(m->distance.max_abs), "differ",
                                                   (json_int_t)m->distance.differ));
         json_array_append_new(list, one);
     }
     return list;
+}
+
+static json_t *gradients(const mr_comparison *c) {
+    const mr_gradients *g = &c->gradients;
+    double worst = 0;
+    if (g->count == 0) return json_null();
+    for (idx i = 0; i < g->count; i++)
+        if (!(g->list[i].distance.relative <= worst)) worst = g->list[i].distance.relative;
+    return json_pack("{s:I,s:I,s:o,s:o,s:b}", "measured", (json_int_t)g->count, "beyond",
+                     (json_int_t)g->beyond, "largest", mr_json_real(worst), "tolerance",
+                     mr_json_real(mr_gradient_tolerance(&c->arithmetic)), "other_experts",
+                     g->otherwise);
 }
 
 static json_t *masks(const mr_comparison *c) {
@@ -134,10 +148,11 @@ static json_t *summary(const mr_comparison *c) {
     idx faults = v->faults, explained = v->explained, known = 0;
     if (c->causes.harmless) explained += faults, faults = 0;
     for (idx i = 0; i < c->count; i++) known += c->measured[i].note[0] == '\0';
-    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "tensors", (json_int_t)v->count, "agree",
-                     (json_int_t)(v->count - faults - explained - v->nothing), "faults",
+    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "tensors", (json_int_t)v->count,
+                     "agree", (json_int_t)(v->count - faults - explained - v->nothing), "faults",
                      (json_int_t)faults, "explained", (json_int_t)explained, "prove_nothing",
-                     (json_int_t)v->nothing, "measured", (json_int_t)known, "not_compared",
+                     (json_int_t)(v->nothing - mr_count_needing(c)), "need_weights",
+                     (json_int_t)mr_count_needing(c), "measured", (json_int_t)known, "not_compared",
                      (json_int_t)(c->count - known), "largest_ratio",
                      mr_json_real(mr_largest_ratio(c)));
 }
@@ -153,7 +168,7 @@ json_t *mr_compare_json(const mr_comparison *c, mr_err *err) {
     mr_advise(c, &advice);
     return json_pack(
         "{s:s,s:s,s:i,s:s,s:o,s:o,s:o,s:o,s:o,s:s,s:s,s:b,s:o,s:s?,s:o,s:o,s:b,s:I,s:o,s:o,s:o,s:o,"
-        "s:o,s:o,s:o,s:o}",
+        "s:o,s:o,s:o,s:o,s:o,s:s?}",
         "format", "mistral-ref compare 1", "program", "mistral-ref " MR_VERSION, "status",
         (int)c->status, "verdict", mr_overall(c), "advice", taken(&advice), "golden",
         path(c->args->model), "port", path(c->args->file), "model", path(c->args->against), "only",
@@ -162,5 +177,6 @@ json_t *mr_compare_json(const mr_comparison *c, mr_err *err) {
         causes, "harmless", c->causes.harmless, "hypotheses_tried", (json_int_t)c->causes.tried,
         "masks", masks(c), "margins", margins(c), "flips", flips(c), "tensors", list, "measured",
         measured(c), "layouts", mr_json_layouts(c), "cache", mr_json_cache(c), "keys",
-        mr_json_seen(c));
+        mr_json_seen(c), "gradients", gradients(c), "reading",
+        c->reading[0] != '\0' ? c->reading : NULL);
 }

@@ -10,7 +10,7 @@
 mr_status mr_compare_map(mr_comparison *c, mr_err *err) {
     mr_trace *mapped;
     const char *names = c->args->map;
-    if (mr_mapping_open(names, c->golden, c->port, &c->map, err) ||
+    if (mr_mapping_open(names, c->golden, c->port, &c->map, err) || mr_compare_keep_views(c, err) ||
         mr_layouts_find(&c->map, c->golden, &c->layouts, err)) return err->code;
     bool plain = names == NULL && c->map.count == mr_trace_count(c->port);
     for (idx i = 0; plain && i < c->map.count; i++) {
@@ -126,6 +126,7 @@ void mr_compare_extras_free(mr_comparison *c) {
     mr_keys_free(&c->seen);
     mr_ring_report_free(&c->ring);
     mr_layouts_free(&c->layouts);
+    mr_free(c->as_stored);
     mr_mapping_close(&c->map);
     if (c->bare) mr_bare_model_close(&c->model.model);
 }

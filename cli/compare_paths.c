@@ -38,12 +38,13 @@ static mr_status open_model(comparison *c, mr_err *err) {
 
 /* Storage of all paths: --dtype, else what the first trace's meta says. */
 static mr_status read_arithmetic(comparison *c, mr_err *err) {
-    static const char *const stores[] = {"f32", "f32", "bf16", "f16"};
+    static const char *const stores[] = {"f32", "f32", "bf16", "f16"},
+                             *const precisions[] = {"f64", "f32", "bf16", "f16"};
     int dtype = -1;
     mr_meta meta;
     if (mr_value_word("--dtype", c->args->dtype, "f32|tf32|bf16|f16", &dtype, err)) return MR_USAGE;
     if (mr_meta_read(file_of(c->args, 0), mr_trace_meta(c->trace[0]), &meta, err)) return MR_BAD;
-    const char *store = dtype == 1 ? "f32" : stores[dtype >= 0 ? dtype : (int)meta.precision];
+    const char *store = dtype >= 0 ? stores[dtype] : precisions[meta.precision];
     mr_arithmetic_of(store, dtype == 1 ? "tf32" : "f32", &c->arithmetic);
     if (meta.wide_inside && c->arithmetic.inside > 0x1p-24) c->arithmetic.inside = 0x1p-24;
     mr_meta_free(&meta);

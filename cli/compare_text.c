@@ -111,15 +111,24 @@ static void say_others(const mr_comparison *c, mr_verdict verdict, const char *l
 static void say_counts(const mr_comparison *c) {
     const mr_verification *v = &c->verification;
     const idx faults = c->causes.harmless ? 0 : v->faults;
-    idx known = 0;
-    for (idx i = 0; i < c->count; i++) known += c->measured[i].note[0] == '\0';
+    idx known = 0, beside = 0;
+    for (idx i = 0; i < c->count; i++) {
+        known += c->measured[i].note[0] == '\0' && !c->measured[i].reference;
+        beside += c->measured[i].reference;
+    }
+    char recorded[120], weights[64] = "";
+    const idx need = mr_count_needing(c);
+    mr_say_recorded(c, recorded, sizeof recorded);
+    if (need > 0) snprintf(weights, sizeof weights, ", %td need weights", need);
     if (v->count > 0)
-        say("tensors", "%td verified: %td faults, %td explained, %td prove nothing; largest "
-            "error/bound of the others %.3g (stored in %s, sums in %s)", v->count, faults,
-            v->explained + v->faults - faults, v->nothing, mr_largest_ratio(c), c->store, c->sum);
-    if (c->count > 0)
+        say("tensors", "%td verified: %td faults, %td explained, %td prove nothing%s; largest "
+            "error/bound of the others %.3g (stored in %s, sums in %s%s)", v->count - need, faults,
+            v->explained + v->faults - faults, v->nothing - need, weights, mr_largest_ratio(c),
+            c->store, c->sum, recorded);
+    if (c->count > beside)
         say(v->count > 0 ? "" : "tensors", "%td measured against the golden trace without verdict, "
-            "%td not in it (--verbose)", known, c->count - known);
+            "%td not in it (--verbose)", known, c->count - beside - known);
+    mr_say_gradients(c);
 }
 
 static void say_measured(const mr_comparison *c, idx most) {
@@ -137,7 +146,7 @@ static void say_all(const mr_comparison *c) {
         const mr_finding *f = &c->verification.list[i];
         const mr_profile *p = mr_profile_of(c, f);
         printf("  %-28s %-14s error/bound %-9.3g introduced %.2e\n", f->name,
-               mr_verdict_word(f->verdict), f->ratio, p != NULL ? p->introduced : (double)NAN);
+               mr_verdict_word(c, f), f->ratio, p != NULL ? p->introduced : (double)NAN);
     }
     say_measured(c, c->count);
 }

@@ -34,6 +34,7 @@ static const struct {
 };
 
 const char *mr_operation(const char *name, const char **tag) {
+    if (mr_is_gradient(name)) return mr_backward_operation(name, tag);
     const char *dot = strrchr(name, '.'), *last = dot != NULL ? dot + 1 : name;
     for (size_t i = 0; i < sizeof operations / sizeof *operations; i++)
         if (strcmp(last, operations[i].name) == 0) {
@@ -59,9 +60,20 @@ const char *mr_overall(const mr_comparison *c) {
                                       : "proves nothing";
 }
 
-const char *mr_verdict_word(mr_verdict verdict) {
+bool mr_needs_weights(const mr_comparison *c, const mr_finding *f) {
+    return c->bare && f->verdict == MR_TELLS_NOTHING && f->open == f->elements;
+}
+
+idx mr_count_needing(const mr_comparison *c) {
+    idx count = 0;
+    for (idx i = 0; i < c->verification.count; i++)
+        count += mr_needs_weights(c, &c->verification.list[i]);
+    return count;
+}
+
+const char *mr_verdict_word(const mr_comparison *c, const mr_finding *f) {
     static const char *const words[] = {"agrees", "fault", "explained", "proves nothing"};
-    return words[verdict];
+    return mr_needs_weights(c, f) ? "needs weights" : words[f->verdict];
 }
 
 /* What comes after the last tensor that is right, where that is another operation's. */
@@ -71,7 +83,8 @@ static void advise_place(const mr_comparison *c, const mr_finding *f, mr_writer 
     mr_writer_add(out, "look at %s%s%s%s%s", what, *tag ? " (" : "", tag, *tag ? ")" : "",
                   *tag ? " of docs/MODEL.md" : "");
     if (layer >= 0) mr_writer_add(out, ", layer %td", layer);
-    if (at > 0 && c->args->only == NULL)
+    const bool measured = mr_is_gradient(f->name) && f->worst < 0;
+    if (at > 0 && c->args->only == NULL && !measured)
         mr_writer_add(out, "; up to %s everything agrees", c->verification.list[at - 1].name);
 }
 
@@ -79,6 +92,8 @@ void mr_advise(const mr_comparison *c, mr_writer *out) {
     const mr_finding *f = mr_first_fault(c);
     if (f != NULL && c->causes.count > 0) {
         mr_writer_add(out, "repair this first: %s", c->causes.proved[0].name);
+    } else if (f != NULL && c->reading[0] != '\0') {
+        mr_writer_add(out, "repair the order of %s first: %s", f->name, c->reading);
     } else if (f != NULL) {
         advise_place(c, f, out);
     } else if (c->ring.count > 0) {
@@ -88,6 +103,10 @@ void mr_advise(const mr_comparison *c, mr_writer *out) {
         mr_writer_add(out, "an order of elements that no right program has: see below");
     } else if (c->args->against == NULL) {
         mr_advise_bare(c, out);
+    } else if (c->verification.count == 0 && c->gradients.count > 0) {
+        mr_writer_add(out, "nothing to do: every recorded gradient is as near to the reference's "
+                           "as its storage lets expect; record the activations too, and each "
+                           "operation is judged for itself");
     } else if (c->verification.count == 0) {
         mr_writer_add(out, "record tensors of the forward pass too; this trace has none of them");
     } else if (c->status == MR_PROVES_NOTHING) {
@@ -106,6 +125,25 @@ void mr_reproduce(const mr_comparison *c, const mr_finding *f, mr_writer *out) {
     args.verbose = true;
     args.junit = args.html = NULL;
     mr_say_command(&(mr_command_line){"compare", CMD_COMPARE, &args}, out);
+}
+
+/* The file's type, where it holds less than the program did. */
+static const char *type_of(const mr_recording *r) {
+    return r->tiny == 0 ? "" : r->unit == 0x1p-24 ? "f32" : r->unit == 0x1p-8 ? "bf16" : "f16";
+}
+
+void mr_say_recorded(const mr_comparison *c, char *text, size_t size) {
+    const mr_verification *v = &c->verification;
+    const char *type = "";
+    idx count = 0;
+    for (idx i = 0; i < v->count; i++) {
+        if (v->list[i].recording.tiny == 0) continue;
+        type = type_of(&v->list[i].recording);
+        count++;
+    }
+    text[0] = '\0';
+    if (count > 0)
+        snprintf(text, size, "; %td recorded in %s, whose rounding is in the bounds", count, type);
 }
 
 double mr_largest_ratio(const mr_comparison *c) {
@@ -137,6 +175,8 @@ mr_spot mr_spot_of(const mr_comparison *c, const mr_finding *f) {
     for (mr_axis_kind a = 0; a < MR_AXES; a++)
         *into[a] = mr_coordinate(p, a, f->worst, c->report.layout);
     /* rows of an expert are those routed to it, and logits may be of the last token only */
-    if (at.row >= 0 && p->axis[MR_BY_ROW].size == c->meta.count) place_row(&c->meta, at.row, &at);
+    const char *dot = strrchr(f->name, '.');
+    const bool tokens = at.row >= 0 && (dot == NULL || strcmp(dot, ".weight") != 0);
+    if (tokens && p->axis[MR_BY_ROW].size == c->meta.count) place_row(&c->meta, at.row, &at);
     return at;
 }

@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const mr_command commands[] = {
@@ -73,7 +74,17 @@ static int finish(mr_status status, const mr_err *err) {
     return (int)status;
 }
 
+/* jansson 2.14 drops characters and elements, or aborts, when an allocation of its own fails
+ * (docs/RELIABILITY.md): rather no result than half of one. */
+static void *json_memory(size_t size) {
+    void *memory = malloc(size);   /* jansson's allocator, not ours */
+    if (memory != NULL || size == 0) return memory;
+    fprintf(stderr, "mistral-ref: out of memory: %zu bytes of JSON\n", size);
+    exit(MR_BAD);
+}
+
 int main(int argc, char **argv) {
+    json_set_alloc_funcs(json_memory, free);   /* jansson's allocator, not ours */
     if (argc < 2) {
         usage(stderr);
         return MR_USAGE;

@@ -32,6 +32,8 @@ static const struct row {
      "keep the N most probable tokens (default 0: all)"},
     {"seed", 's', CMD_RUN | CMD_CHAT | CMD_INIT | CMD_TRAIN, VALUE(seed), "S",
      "seed of the random numbers (default 0)"},
+    {"std", 0, CMD_INIT, VALUE(std), "X", "standard deviation of the matrices (default 0.02)"},
+    {"embedding-std", 0, CMD_INIT, VALUE(embedding_std), "X", "of the embedding (default: --std)"},
     {"output", 'o', CMD_TRACE | CMD_INIT | CMD_CONVERT | CMD_TRAIN, VALUE(output), "PATH",
      "where to write"},
     {"only", 0, CMD_TRACE | CMD_COMPARE, VALUE(only), "GLOB",
@@ -180,7 +182,9 @@ void mr_say_command(const mr_command_line *line, mr_writer *out) {
     mr_writer_add(out, "mistral-ref %s", line->command);
     for (int i = 0; i < 2; i++) {
         const char *word = i == 0 ? line->args->model : line->args->file;
-        if (word != NULL) mr_writer_add(out, " "), shell_word(word, out);
+        if (word == NULL) continue;
+        mr_writer_add(out, word[0] == '-' ? " ./" : " ");   /* a file, not an option */
+        shell_word(word, out);
     }
     for (size_t i = 0; i < ROWS; i++) {
         const struct row *r = &table[i];

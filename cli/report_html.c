@@ -25,6 +25,7 @@ static void header(const mr_comparison *c, mr_writer *out) {
     const mr_verification *v = &c->verification;
     const bool bad = c->status == MR_DISAGREE, good = c->status == MR_OK;
     const idx faults = c->causes.harmless ? 0 : v->faults, explained = v->explained + v->faults;
+    const idx need = mr_count_needing(c);
     mr_writer_add(out, "<header class=\"%s\"><p class=\"word\" id=\"verdict\">%s</p><h1>",
                   bad ? "bad" : good ? "good" : "none",
                   bad ? "&#10005; Disagrees" : good ? "&#10003; Agrees" : "? Proves nothing");
@@ -33,10 +34,11 @@ static void header(const mr_comparison *c, mr_writer *out) {
     if (advice.data != NULL) mr_write_escaped(out, advice.data);
     mr_writer_free(&advice);
     mr_writer_add(out, "</h1><ul class=\"counts\">");
-    count(out, v->count, "tensors verified");
+    count(out, v->count - need, "tensors verified");
     count(out, faults, "faults");
     count(out, explained - faults, "explained");
-    count(out, v->nothing, "prove nothing");
+    count(out, v->nothing - need, "prove nothing");
+    if (need > 0) count(out, need, "need weights");
     count(out, c->count, "without verdict");
     mr_writer_add(out, "</ul></header>\n");
 }

@@ -110,7 +110,7 @@ static void rows(const mr_comparison *c, mr_writer *out) {
         const double none = (double)NAN;
         mr_writer_add(out, "<tr%s data-name=\"%s\"><td><a href=\"#t%td\">%s</a></td><td>%s</td>",
                       f->verdict == MR_FAULT ? " class=\"fault\"" : "", f->name, i, f->name,
-                      mr_verdict_word(f->verdict));
+                      mr_verdict_word(c, f));
         cell(out, f->ratio);
         cell(out, f->likely);
         mr_writer_add(out, "<td>%td / %td</td>", f->beyond, f->elements);

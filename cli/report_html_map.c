@@ -52,12 +52,13 @@ static const char *sign(mr_verdict verdict) {
     return signs[verdict];
 }
 
-static void link_to(const mr_finding *f, idx i, const char *text, mr_writer *out) {
+static void link_to(const mr_comparison *c, idx i, const char *text, mr_writer *out) {
+    const mr_finding *f = &c->verification.list[i];
     mr_writer_add(out, "<a href=\"#t%td\" class=\"s%d%s\" title=\"%s: %s, error/bound ", i,
                   mr_html_shade(f->ratio), f->verdict == MR_TELLS_NOTHING ? " nothing" : "",
-                  f->name, mr_verdict_word(f->verdict));
+                  f->name, mr_verdict_word(c, f));
     mr_html_number(out, f->ratio);
-    mr_writer_add(out, "\" aria-label=\"%s: %s\">%s</a>", f->name, mr_verdict_word(f->verdict),
+    mr_writer_add(out, "\" aria-label=\"%s: %s\">%s</a>", f->name, mr_verdict_word(c, f),
                   text);
 }
 
@@ -75,7 +76,7 @@ static void chips(const mr_comparison *c, bool after, mr_writer *out) {
         if (layer || first == after) continue;
         snprintf(text, sizeof text, "%s %s", f->name,
                  f->verdict == MR_AGREES ? "" : sign(f->verdict));
-        link_to(f, i, text, out);
+        link_to(c, i, text, out);
     }
     mr_writer_add(out, "</div>");
 }
@@ -148,7 +149,7 @@ void mr_html_map(const mr_comparison *c, mr_writer *out) {
             const mr_finding *f = i >= 0 ? &c->verification.list[i] : NULL;
             mr_writer_add(out, "<td>");
             if (f == NULL) mr_writer_add(out, "<span title=\"not recorded\"></span>");
-            else link_to(f, i, sign(f->verdict), out);
+            else link_to(c, i, sign(f->verdict), out);
             mr_writer_add(out, "</td>");
         }
         mr_writer_add(out, "</tr>\n");

@@ -58,7 +58,7 @@ static void panel(const mr_comparison *c, idx i, bool shown, mr_writer *out) {
     for (int d = 0; p != NULL && d < p->rank; d++)
         mr_writer_add(out, "%s%td%s", d == 0 ? " [" : " &times; ", p->dim[d],
                       d == p->rank - 1 ? "]" : "");
-    mr_writer_add(out, "</h3><p>%s; error/bound ", mr_verdict_word(f->verdict));
+    mr_writer_add(out, "</h3><p>%s; error/bound ", mr_verdict_word(c, f));
     mr_html_number(out, f->ratio);
     mr_writer_add(out, ", statistical ");
     mr_html_number(out, f->likely);

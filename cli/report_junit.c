@@ -54,8 +54,9 @@ static void finding(const mr_comparison *c, const mr_finding *f, mr_writer *out)
     if (f->verdict == MR_FAULT && !c->causes.harmless) {
         failure(c, f, out);
     } else if (f->verdict == MR_TELLS_NOTHING) {
-        mr_writer_add(out, "><skipped message=\"proves nothing: every expected number is "
-                           "the same\"/></testcase>\n");
+        mr_writer_add(out, "><skipped message=\"%s\"/></testcase>\n",
+                      mr_needs_weights(c, f) ? "its operation needs the model's weights"
+                                             : "proves nothing: every expected number is the same");
     } else if (f->verdict != MR_AGREES) {
         mr_writer_add(out, "><system-out>explained: ");
         mr_write_escaped(out, f->verdict == MR_EXPLAINED ? f->note : c->causes.proved[0].name);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "golden/paths_keys_state.h"
+#include "golden/replay_round.h"
 
 #define LONGEST ((idx)512)
 
@@ -20,8 +21,10 @@ double mr_key_fit(mr_key_search *s, idx t, const idx *keys, idx n) {
             mr_bound_softmax(s->scores, s->scores, n, s->a);
         }
         mr_bound_weighted_sum(s->o, s->scores, mr_bounded_at(s->v, g * D), keys, n, D, G * D, s->a);
-        for (idx c = 0; c < D; c++)
+        for (idx c = 0; c < D; c++) {
+            mr_recorded(s->o, c, &s->file);
             worst = fmax(worst, mr_error_ratio(s->o.v[c], found[c], s->o.e[c]));
+        }
     }
     return worst;
 }
@@ -117,16 +120,27 @@ static void summarise(const mr_config *c, idx layer, mr_keys_seen *out) {
                  out->count);
 }
 
-/* Loads a tensor of shape [T,heads,D] as values without errors. */
+/* Loads a tensor of shape [T,heads,D]; *file: what its element type added to the numbers. */
 static bool load(mr_key_search *s, mr_trace *port, idx layer, const char *part, idx heads,
-                 double *into, mr_err *err) {
+                 double *into, mr_recording *file, mr_err *err) {
     char name[64];
     snprintf(name, sizeof name, "layers.%td.%s", layer, part);
     const idx at = mr_trace_find(port, name);
     if (at < 0) return false;
     const mr_tensor *t = mr_trace_tensor(port, at);
+    *file = mr_recording_of(part, t->dtype, s->a);
     return t->rank == 3 && t->dim[0] == s->meta->count && t->dim[1] == heads &&
            t->dim[2] == s->c->head_dim && mr_trace_read(port, at, into, err) == MR_OK;
+}
+
+/* The same as values with the errors of the recording. */
+static bool load_bounded(mr_key_search *s, mr_trace *port, idx layer, const char *part, idx heads,
+                         mr_bounded into, mr_err *err) {
+    mr_recording file;
+    if (!load(s, port, layer, part, heads, into.v, &file, err)) return false;
+    for (idx i = 0; i < s->meta->count * heads * s->c->head_dim; i++)
+        mr_take_recorded(into, i, into.v[i], &file);
+    return true;
 }
 
 mr_status mr_keys_look(const mr_config *c, const mr_meta *meta, mr_trace *port,
@@ -149,10 +163,10 @@ mr_status mr_keys_look(const mr_config *c, const mr_meta *meta, mr_trace *port,
         s.found = at;
         s.matrix = at + T * H * D;
         s.other = s.keys + T;
-        if (!load(&s, port, layer, "q_rope", H, s.q.v, &inner) ||
-            !load(&s, port, layer, "k_rope", G, s.k.v, &inner) ||
-            !load(&s, port, layer, "v", G, s.v.v, &inner) ||
-            !load(&s, port, layer, "attention", H, s.found, &inner)) status = MR_MISSING;
+        if (!load_bounded(&s, port, layer, "q_rope", H, s.q, &inner) ||
+            !load_bounded(&s, port, layer, "k_rope", G, s.k, &inner) ||
+            !load_bounded(&s, port, layer, "v", G, s.v, &inner) ||
+            !load(&s, port, layer, "attention", H, s.found, &s.file, &inner)) status = MR_MISSING;
         for (idx b = 0, base = 0; b < meta->n_seqs && status == MR_OK; base += meta->length[b++])
             for (idx t = base; t < base + meta->length[b]; t++)
                 look(&s, layer, t, base, meta->length[b], out);

@@ -10,6 +10,7 @@ typedef struct {
     const mr_arithmetic *a;
     mr_bounded           q, k, v, scores, o;
     double              *found;       /* attention [T,H,D] */
+    mr_recording         file;        /* what its element type added */
     idx                 *keys, *other;   /* [T] */
     double              *matrix;      /* [T,T] */
     mr_err              *err;

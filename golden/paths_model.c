@@ -54,7 +54,8 @@ mr_status mr_bare_model_open(const char *source, const char *meta, mr_model *out
         out->layers[l].ffn = all + l * blocks;
         shape_layer(&out->layers[l], c);
     }
-    out->tok_embeddings = out->output = shape(c->vocab_size, c->dim);
+    out->tok_embeddings = shape(c->vocab_size, c->dim);
+    out->output = shape(c->n_labels > 0 ? c->n_labels : c->vocab_size, c->dim);
     out->norm = shape(1, c->dim);
     return MR_OK;
 }

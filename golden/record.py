@@ -1043,10 +1043,14 @@ class Recorder:
                    for lane in group.lanes)
 
     def cache_layer(self, group, keys, values, ring):
-        """One layer's cache of one group, lanes one after the other: [slots,G,D] twice, [slots]."""
-        keys, values = (x[:len(group.lanes)].detach().cpu() for x in (keys, values))
+        """One layer's cache of one group: [slots,G,D] twice, [slots].
+
+        Lanes come in the order of their sequences: one that is padded on the left may begin later.
+        """
+        order = sorted(range(len(group.lanes)), key=lambda b: group.lanes[b].sequence)
+        keys, values = (x[order].detach().cpu() for x in (keys, values))
         held = torch.full(keys.shape[:2], -1, dtype=torch.int32)
-        for b, lane in enumerate(group.lanes):
+        for b, lane in enumerate(group.lanes[n] for n in order):
             columns, ids = lane.keys(keys.shape[1])
             for column, (sequence, index) in zip(columns, ids):
                 position = self.book.sequences[sequence].positions[index]

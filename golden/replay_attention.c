@@ -11,16 +11,23 @@ static void relayout(mr_bounded x, idx T, idx heads, idx D, mr_rope_layout from,
     mr_rope_relayout_f64(x.s, T, heads, D, from, to);
 }
 
-static bool shows(const mr_walk *w, idx l, const char *name) {
+static idx find(const mr_walk *w, idx l, const char *name) {
     char whole[64];
     snprintf(whole, sizeof whole, "layers.%td.%s", l, name);
-    return mr_trace_find(w->port, whole) >= 0;
+    return mr_trace_find(w->port, whole);
+}
+
+/* Recorded as the port had it, not rounded once more by the file. */
+static bool shows(const mr_walk *w, idx l, const char *name) {
+    const idx at = find(w, l, name);
+    return at >= 0 &&
+           mr_recording_of(name, mr_trace_tensor(w->port, at)->dtype, w->a).tiny == 0;
 }
 
 /* (V11) What the port did not record between product and rotation was either stored or kept, not
  * anything in between. Worth telling apart where storage is coarse. */
 static bool kept_or_stored(const mr_walk *w, idx l, const char *before, const char *after) {
-    return w->a->storage != MR_STORE_WIDE && !shows(w, l, before) && shows(w, l, after);
+    return w->a->storage != MR_STORE_WIDE && find(w, l, before) < 0 && shows(w, l, after);
 }
 
 /* The product alone, or with its store. */
@@ -34,9 +41,7 @@ static void product(mr_walk *w, idx l, mr_bounded y, const mr_matrix *W, const c
 /* y of those two that lies nearer to what the port has, element by element. */
 static void take_nearer(mr_walk *w, idx l, const char *name, mr_bounded y, mr_bounded other,
                         idx n) {
-    char whole[64];
-    snprintf(whole, sizeof whole, "layers.%td.%s", l, name);
-    const idx at = mr_trace_find(w->port, whole);
+    const idx at = find(w, l, name);
     const mr_tensor *t = mr_trace_tensor(w->port, at);
     if (mr_count(t->rank, t->dim) != n || mr_trace_read(w->port, at, w->recorded, w->err)) return;
     for (idx i = 0; i < n; i++) {

@@ -67,7 +67,8 @@ void mr_bound_linear(mr_bounded y, mr_bounded x, const mr_matrix *W, idx T, cons
                      double *room) {
     const idx n = W->cols;
     const double g = mr_gamma((double)n, a->sum) + 2 * a->operand + a->operand * a->operand;
-    const double random = MR_SIGMAS * (sqrt((double)n) * a->sum + a->operand);
+    const double running = MR_SIGMAS * sqrt((double)n) * a->sum;
+    const double random = running + MR_SIGMAS * a->operand;
     double *row = room, *z = room + n;
     if (unknown(y, T * W->rows, W)) return;
     mr_linear_f64(y.v, x.v, W, T, a->storage, MR_PLAIN_ENGINE, NULL);
@@ -84,7 +85,7 @@ void mr_bound_linear(mr_bounded y, mr_bounded x, const mr_matrix *W, idx T, cons
                 square += noise * noise;
             }
             y.e[at] = bound;
-            y.s[at] = sqrt(square);
+            y.s[at] = hypot(sqrt(square), running * y.v[at]);
             mr_stored(y, at, 1, a);
         }
     }
@@ -143,7 +144,8 @@ void mr_bound_rope(mr_bounded y, mr_bounded x, const int64_t *position, idx T, i
 void mr_bound_scores(mr_bounded scores, mr_bounded q, mr_bounded k, const idx *keys, idx n, idx D,
                      idx width, double scale, const mr_arithmetic *a) {
     const double g = mr_gamma((double)D + 1, a->sum) + 2 * a->operand;
-    const double random = MR_SIGMAS * (sqrt((double)D) * a->sum + a->operand);
+    const double running = MR_SIGMAS * sqrt((double)D) * a->sum;
+    const double random = running + MR_SIGMAS * a->operand;
     for (idx j = 0; j < n; j++) {
         const mr_bounded row = mr_bounded_at(k, keys[j] * width);
         double v = 0, e = 0, square = 0;
@@ -157,16 +159,16 @@ void mr_bound_scores(mr_bounded scores, mr_bounded q, mr_bounded k, const idx *k
         }
         scores.v[j] = v * scale;
         scores.e[j] = e * scale;
-        scores.s[j] = sqrt(square) * scale;
+        scores.s[j] = hypot(sqrt(square), running * v) * scale;
         mr_rounded(scores, j, 2, a->inside, a);
     }
 }
 
-/* (V6) p_j = exp(s_j - m)/sum: an error d_j of s_j changes p_j by at most p_j (exp(d_j + sum p d)
- * - 1);
+/* (V6) p_j = exp(s_j - m)/sum: errors d of the scores make p_j at most exp(d_j + sum p d) times as
+ * large, and at least exp(-d_j) / sum p exp(d) times;
  * each exponential is off by (|s_j - m| + function) units, the sum by gamma_n */
 void mr_bound_softmax(mr_bounded probs, mr_bounded scores, idx n, const mr_arithmetic *a) {
-    double top = scores.v[0], sum = 0, mean = 0, likely = 0;
+    double top = scores.v[0], sum = 0, mean = 0, likely = 0, growth = 0;
     for (idx j = 1; j < n; j++) top = fmax(top, scores.v[j]);
     for (idx j = 0; j < n; j++) sum += exp(scores.v[j] - top);
     for (idx j = 0; j < n; j++) {
@@ -176,12 +178,14 @@ void mr_bound_softmax(mr_bounded probs, mr_bounded scores, idx n, const mr_arith
         probs.s[j] = hypot(scores.s[j], own);
         probs.v[j] = p;
         mean += p * probs.e[j];
+        growth += p * expm1(probs.e[j]);
         likely += p * p * probs.s[j] * probs.s[j];
     }
-    const double total = mean + mr_gamma((double)n, a->sum) + FUNCTION_ULPS * a->sum;
+    const double own = mr_gamma((double)n, a->sum) + FUNCTION_ULPS * a->sum;
     const double random = hypot(sqrt(likely), MR_SIGMAS * sqrt((double)n) * a->sum);
     for (idx j = 0; j < n; j++) {
-        probs.e[j] = probs.v[j] * expm1(probs.e[j] + total);
+        probs.e[j] = probs.v[j] * fmax(expm1(probs.e[j] + mean + own),
+                                       -expm1(-(probs.e[j] + log1p(growth) + own)));
         probs.s[j] = probs.v[j] * expm1(probs.s[j] + random);
         mr_rounded(probs, j, 1, a->inside, a);
     }
@@ -189,27 +193,32 @@ void mr_bound_softmax(mr_bounded probs, mr_bounded scores, idx n, const mr_arith
 
 /* (V7) |do| <= sum_j ( e_p |v| + p e_v + (gamma_n + 2 operand + store) p |v| ), then one store.
  * Online softmax rescales, and a matrix unit takes p in the storage type, not normalised yet and
- * whatever was recorded as probs. */
+ * whatever was recorded as probs. Statistically: what all p have in common (no more than the least
+ * of their relative errors: the sum they are divided by; one rounding of equal numbers) moves o as
+ * a whole, and v of equal tokens carry the same errors. */
 void mr_bound_weighted_sum(mr_bounded o, mr_bounded probs, mr_bounded v, const idx *keys, idx n,
                            idx D, idx width, const mr_arithmetic *a) {
     const double g = mr_gamma(2 * (double)n + 4, a->sum) + 2 * a->operand + a->store;
-    const double random = MR_SIGMAS * (sqrt((double)n) * a->sum + a->operand) +
-                          MR_STORES * a->store;
+    const double running = MR_SIGMAS * sqrt((double)n) * a->sum;
+    const double random = running + MR_SIGMAS * a->operand + MR_STORES * a->store;
+    double common = n > 0 ? (double)INFINITY : 0;
+    for (idx j = 0; j < n; j++)
+        if (probs.v[j] > 0) common = fmin(common, probs.s[j] / probs.v[j]);
     for (idx c = 0; c < D; c++) {
-        double value = 0, e = 0, square = 0;
+        double value = 0, e = 0, square = 0, carried = 0;
         for (idx j = 0; j < n; j++) {
             const idx at = keys[j] * width + c;
             const double p = probs.v[j], ep = probs.e[j];
-            const double noise = hypot(hypot(probs.s[j] * v.v[at], p * v.s[at]),
-                                       random * p * v.v[at]);
+            const double noise = hypot(probs.s[j], random * p) * v.v[at];
             value += p * v.v[at];
-            e += ep * (fabs(v.v[at]) + v.e[at]) + p * v.e[at] + g * (p + ep) * fabs(v.v[at]) +
-                 a->tiny * fabs(v.v[at]);
+            carried += p * v.s[at];
+            e += ep * (fabs(v.v[at]) + v.e[at]) + p * v.e[at] +
+                 (g * (p + ep) + a->tiny) * (fabs(v.v[at]) + v.e[at]);
             square += noise * noise;
         }
         o.v[c] = value;
         o.e[c] = e;
-        o.s[c] = sqrt(square);
+        o.s[c] = hypot(sqrt(square), hypot(common + a->store, running) * value) + carried;
         mr_stored(o, c, 1, a);
     }
 }

@@ -18,13 +18,23 @@ typedef struct {
                            * numbers that have more digits */
     double     tiny;      /* largest error of a result that underflows */
     double     huge;      /* from here on a result is stored as infinity */
+    double     held;      /* what the program really holds: `store`, or 2^-53 in doubles, which are
+                           * judged as floats */
     mr_storage storage;   /* rounding of the weights */
 } mr_arithmetic;
 
-/* store, sum: "f32", "bf16", "f16"; sum also "tf32" and
+/* store, sum: "f32", "bf16", "f16"; store also "f64", sum also "tf32" and
  * "fp8" (f32 sums of such operands; fp8 is e4m3 with scales that keep it in its normal range).
  * False: unknown. */
 bool mr_arithmetic_of(const char *store, const char *sum, mr_arithmetic *out);
+
+/* (V12) What a file adds whose element type holds less than the program did. */
+typedef struct {
+    double unit, tiny, huge;   /* as above; unit and tiny 0: every number is stored as it was */
+} mr_recording;
+
+/* part: the tensor's name without its layer. Scores, probs, gate weights may be held wider. */
+mr_recording mr_recording_of(const char *part, mr_dtype file, const mr_arithmetic *a);
 
 /* n numbers: value, bound that no correct program exceeds, and what rounding at random gives
  * (six standard deviations). */

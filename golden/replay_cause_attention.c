@@ -219,6 +219,11 @@ void mr_suppose_attention(mr_hypotheses *h, const mr_config *c, const mr_meta *m
         f->rows_of_dim = true;
         NAME(f, "attention output read as rows of dim, not heads * head_dim, elements");
     }
+    if (H > 1 && m->n_seqs == 1 && m->count > 1) {
+        f = mr_suppose(h, c, 'a');
+        f->heads_first = true;
+        NAME(f, "attention output left with heads before tokens, and read as tokens before heads");
+    }
     f = mr_suppose(h, c, 'a');
     f->score_scale = 1;
     NAME(f, "scores not scaled");

@@ -88,7 +88,7 @@ static void logits(mr_hypotheses *h, const mr_model *model) {
         f->logits = (mr_storage)type;
         NAME(f, "logits rounded to %s", type == MR_STORE_BF16 ? "bf16" : "f16");
     }
-    if (model->output.data == model->tok_embeddings.data) return;
+    if (model->output.data == model->tok_embeddings.data || c->n_labels > 0) return;
     f = mr_suppose(h, c, 'l');
     f->embedding_head = true;
     NAME(f, "output head replaced by the embedding table");

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "weights/header.h"
 #include "weights/json.h"
 
 static mr_status missing(const char *source, const char *what, mr_err *err) {
@@ -19,7 +20,8 @@ static mr_status word(const json_t *meta, const char *source, const char *key,
             *out = n;
             return MR_OK;
         }
-    return mr_fail(err, MR_BAD, "%s: meta: %s is %s%s%s; record the trace again", source, key,
+    if (text != NULL && mr_name_hostile(text)) text = "?";
+    return mr_fail(err, MR_BAD, "%s: meta: %s is %s%.60s%s; record the trace again", source, key,
                    text ? "\"" : "", text ? text : "absent", text ? "\", which is not known" : "");
 }
 
@@ -28,7 +30,7 @@ static mr_status read_words(const json_t *json, const char *source, mr_meta *m, 
                              *const conventions[] = {"native", "hf", NULL};
     static const char *const angles[] = {"f32", "exact", NULL}, *const layouts[] = {"interleaved",
                                                                                     "half", NULL};
-    int precision, convention, angle, layout;
+    int precision = 0, convention = 0, angle = 0, layout = 0;
     if (word(json, source, "precision", precisions, &precision, err) ||
         word(json, source, "convention", conventions, &convention, err) ||
         word(json, source, "rope_angles", angles, &angle, err) ||
@@ -59,8 +61,12 @@ static mr_status read_tokens(const json_t *json, const char *source, mr_meta *m,
         m->first[b] = json_integer_value(json_array_get(firsts, (size_t)b));
         if (m->first[b] < 0 || m->first[b] > INT32_MAX - m->length[b])
             return missing(source, "\"first_position\" of 0 to 2^31-1", err);
-        for (idx a = 0; a < m->length[b]; a++, t++)
-            m->tokens[t] = (int32_t)json_integer_value(json_array_get(list, (size_t)a));
+        for (idx a = 0; a < m->length[b]; a++, t++) {
+            const json_t *id = json_array_get(list, (size_t)a);
+            m->tokens[t] = (int32_t)json_integer_value(id);
+            if (!json_is_integer(id) || m->tokens[t] != json_integer_value(id))
+                return missing(source, "\"tokens\", ids of 32 bits", err);
+        }
     }
     return MR_OK;
 }

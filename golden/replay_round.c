@@ -16,10 +16,12 @@ bool mr_arithmetic_of(const char *store, const char *sum, mr_arithmetic *out) {
         {"tf32", 0x1p-24, 0x1p-149, 0x1p128 - 0x1p103, 0x1p-11, MR_STORE_WIDE},
         {"fp8", 0x1p-24, 0x1p-149, 0x1p128 - 0x1p103, 0x1p-4, MR_STORE_WIDE},   /* e4m3 */
     };
+    const bool doubles = strcmp(store, "f64") == 0;
     int found = 0;
     for (int i = 0; i < 5; i++) {
-        if (i < 3 && strcmp(store, types[i].name) == 0) {
+        if (i < 3 && strcmp(doubles ? "f32" : store, types[i].name) == 0) {
             out->store = out->inside = types[i].unit;
+            out->held = doubles ? 0x1p-53 : types[i].unit;
             out->tiny = types[i].tiny;
             out->huge = types[i].huge;
             out->storage = types[i].storage;

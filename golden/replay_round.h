@@ -17,4 +17,11 @@ void mr_rounded(mr_bounded y, idx i, double times, double u, const mr_arithmetic
 /* ... to the storage type. One that may overflow has no bound: infinity is as right as a number. */
 void mr_stored(mr_bounded y, idx i, double times, const mr_arithmetic *a);
 
+/* (V12) Expected number i as a file may hold it. */
+void mr_recorded(mr_bounded y, idx i, const mr_recording *r);
+
+/* (V12) The port's number i from what its file has: x becomes that number, and what the program
+ * really had may lie beside it. One that became infinite only in the file is not taken. */
+void mr_take_recorded(mr_bounded x, idx i, double found, const mr_recording *r);
+
 #endif

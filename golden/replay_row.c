@@ -1,5 +1,6 @@
 /* The rows of attention: scores, softmax and weighted sum of every query, and which keys it saw. */
 #include "golden/replay_state.h"
+#include "golden/replay_round.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -78,9 +79,7 @@ static idx compare_row(mr_walk *w, table *p, idx h, idx t, idx n) {
         if (p->forbidden++ == 0) p->row = t, p->key = j, p->at = cell + j;
         if (w->watch != NULL) w->watch->forbidden(w->watch->user, p->finding.slot, cell + j);
         w->keys[all] = j;
-        w->scores.v[all] = p->port[cell + j];
-        w->scores.e[all] = w->scores.s[all] = 0;
-        all++;
+        mr_take_recorded(w->scores, all++, p->port[cell + j], &p->finding.recording);
     }
     return all;
 }
@@ -159,8 +158,9 @@ static double *read_attention(mr_walk *w, idx l) {
     snprintf(name, sizeof name, "layers.%td.attention", l);
     const idx at = mr_trace_find(w->port, name);
     const bool narrow = w->a->storage != MR_STORE_WIDE;
-    if (!narrow || w->a->inside >= w->a->store || at < 0) return NULL;
+    if (w->fault->heads_first || !narrow || w->a->inside >= w->a->store || at < 0) return NULL;
     const mr_tensor *t = mr_trace_tensor(w->port, at);
+    if (mr_recording_of("attention", t->dtype, w->a).tiny > 0) return NULL;
     double *found = mr_count(t->rank, t->dim) == n ? mr_alloc(n, sizeof *found, w->err) : NULL;
     if (found != NULL) mr_trace_read(w->port, at, found, w->err);
     return found;
@@ -188,6 +188,23 @@ static void attend(mr_walk *w, idx l, table *scores, table *probs, idx h, idx t)
     if (scaled) multiply(o, D, f->cached_v);
 }
 
+/* The rows of each call, [T,H,D], as a kernel leaves them that writes [H,T,D]. */
+static void leave_heads_first(mr_walk *w) {
+    const idx H = w->c->n_heads, D = w->c->head_dim, n = w->T * H * D;
+    double *const all[] = {w->attention.v, w->attention.e, w->attention.s};
+    double *copy = mr_alloc(n, sizeof *copy, w->err);
+    for (int part = 0; copy != NULL && part < 3; part++) {
+        memcpy(copy, all[part], (size_t)n * sizeof *copy);
+        for (idx t = 0; t < w->T; t++) {
+            const idx first = w->column[t] + w->call[t], rows = w->call_end[t] - w->call[t];
+            for (idx h = 0; h < H; h++)
+                memcpy(all[part] + (first * H + h * rows + t - first) * D, copy + (t * H + h) * D,
+                       (size_t)D * sizeof *copy);
+        }
+    }
+    mr_free(copy);
+}
+
 void mr_walk_rows(mr_walk *w, idx l) {
     const idx H = w->c->n_heads;
     table scores = {.hidden = (double)-INFINITY}, probs = {0};
@@ -201,5 +218,6 @@ void mr_walk_rows(mr_walk *w, idx l) {
     close_table(w, &probs);
     mr_free(w->found);
     w->found = NULL;
+    if (w->fault->heads_first) leave_heads_first(w);
     mr_replay_step(w, l, "attention", w->attention, 3, (const idx[]){w->T, H, w->c->head_dim});
 }

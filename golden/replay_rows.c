@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "golden/replay_meta.h"
+#include "weights/header.h"
 #include "weights/json.h"
 
 static mr_status read_part(const char *source, const char *name, const json_t *list, idx T,
@@ -18,7 +19,8 @@ static mr_status read_part(const char *source, const char *name, const json_t *l
         if (!json_is_integer(value) || part->row[i] < least || part->row[i] >= T)
             return mr_fail(err, MR_BAD,
                            "%s: meta: rows of %.100s: number %td is not a row of %td tokens after "
-                           "the one before; record the trace again", source, name, i, T);
+                           "the one before; record the trace again", source,
+                           mr_name_hostile(name) ? "?" : name, i, T);
     }
     return MR_OK;
 }

@@ -1,15 +1,15 @@
 /* One step of a verification: the port's tensor against its expected value and bound. */
 #include "golden/replay_state.h"
+#include "golden/replay_round.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-static mr_finding *new_finding(mr_walk *w) {
-    mr_verification *o = w->out;
+mr_finding *mr_verification_add(mr_verification *o, mr_err *err) {
     if (o->count == o->room) {
         const idx room = 2 * o->room + 64;
-        mr_finding *grown = mr_resize(o->list, room, sizeof *grown, w->err);
+        mr_finding *grown = mr_resize(o->list, room, sizeof *grown, err);
         if (grown == NULL) return NULL;
         o->list = grown;
         o->room = room;
@@ -35,7 +35,7 @@ void mr_replay_end(mr_walk *w, mr_finding *f) {
     if (f->verdict != MR_EXPLAINED && f->beyond > 0) f->verdict = MR_FAULT;
     if (f->verdict == MR_AGREES && f->open > 0 && f->open == f->elements)
         f->verdict = MR_TELLS_NOTHING;
-    mr_finding *kept = new_finding(w);
+    mr_finding *kept = mr_verification_add(o, w->err);
     if (kept == NULL) return;
     *kept = *f;
     o->faults += f->verdict == MR_FAULT;
@@ -63,6 +63,7 @@ bool mr_replay_begin(mr_walk *w, idx layer, const char *name, int rank, const id
         mr_replay_end(w, f);
         return false;
     }
+    f->recording = mr_recording_of(name, t->dtype, w->a);
     if (w->watch != NULL) f->slot = w->watch->begin(w->watch->user, f->name, rank, dim);
     return mr_trace_read(w->port, at, w->recorded, w->err) == MR_OK;
 }
@@ -78,6 +79,7 @@ double mr_error_ratio(double expected, double found, double bound) {
 
 void mr_replay_piece(const mr_walk *w, mr_finding *f, mr_bounded x, idx offset, idx n) {
     double error = 0, norm = 0, width = 0;
+    for (idx i = 0; i < n; i++) mr_recorded(x, i, &f->recording);
     if (w->watch != NULL)
         w->watch->piece(w->watch->user, f->slot, offset, n, x, w->recorded + offset);
     for (idx i = 0; i < n; i++) {
@@ -100,8 +102,7 @@ void mr_replay_piece(const mr_walk *w, mr_finding *f, mr_bounded x, idx offset, 
             error += (found - x.v[i]) * (found - x.v[i]);
             norm += x.v[i] * x.v[i];
         }
-        x.v[i] = found;
-        x.e[i] = x.s[i] = 0;
+        mr_take_recorded(x, i, found, &f->recording);
     }
     f->elements += n;
     f->distance = hypot(f->distance, sqrt(error));

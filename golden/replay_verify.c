@@ -28,7 +28,7 @@ static mr_status make_room(mr_walk *w, double **numbers, idx **indices, mr_err *
     const idx widest = F > d ? (F > H * D ? F : H * D) : (d > H * D ? d : H * D);
     const idx sizes[] = {T * d, T * d, T * H * D, T * G * D, T * G * D, w->S, T * H * D,
                          T * d, T * F, T * F, T * F, T * E, T * K, K, T * d, T * K * d,
-                         T * c->vocab_size};
+                         T * w->model->output.rows};
     mr_bounded *const into[] = {&w->x, &w->normed, &w->q, &w->k, &w->v, &w->scores, &w->attention,
                                 &w->out_row, &w->w1, &w->w3, &w->act, &w->logits, &w->gates,
                                 &w->kept, &w->expert_in, &w->expert_out, &w->head};
@@ -57,7 +57,7 @@ static bool refuted(const mr_walk *w) { return w->fault->name[0] != '\0' && w->o
 static void walk(mr_walk *w) {
     const mr_model *m = w->model;
     const mr_config *c = w->c;
-    const idx T = w->T, row[] = {T, c->dim}, logits[] = {T, c->vocab_size};
+    const idx T = w->T, row[] = {T, c->dim}, logits[] = {T, m->output.rows};   /* V, or labels */
     mr_bound_embedding(w->x, w->meta->tokens, &m->tok_embeddings, T, w->a);
     mr_replay_step(w, -1, "tok_embeddings", w->x, 2, row);
     for (idx l = 0; l < c->n_layers && w->err->code == MR_OK && !refuted(w); l++) {
@@ -69,7 +69,7 @@ static void walk(mr_walk *w) {
     mr_bound_linear(w->head, w->normed, w->fault->embedding_head ? &m->tok_embeddings : &m->output,
                     T, w->a, w->room);
     if (w->fault->logits != MR_STORE_WIDE)
-        mr_walk_round(w->head, T * c->vocab_size, w->fault->logits);
+        mr_walk_round(w->head, mr_count(2, logits), w->fault->logits);
     mr_replay_step(w, -1, "logits", w->head, 2, logits);
 }
 

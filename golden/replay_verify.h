@@ -28,6 +28,7 @@ typedef struct {
     double     distance, width;    /* norms of the error and of the bounds */
     char       note[160];          /* shape mismatch, which key was seen, which expert ..., or "" */
     idx        slot;               /* what mr_watch.begin returned */
+    mr_recording recording;        /* what the file added to this tensor */
 } mr_finding;
 
 /* Sees the elements of a verification while they are compared. */
@@ -104,6 +105,7 @@ typedef struct {
     double      score_scale;       /* 0: head_dim^-1/2 */
     mr_storage  score_storage;     /* q.k is rounded to this before the scale */
     double      cached_k, cached_v;/* factor on cached keys and values, 0: 1 */
+    bool        heads_first;       /* attention's output stays heads before tokens */
     bool        rows_of_dim;       /* attention read as rows of dim elements by wo */
     bool        nan_of_padding;    /* NaN of padding rows reaches padded sequences by 0 * NaN */
     /* norm, residual, feed-forward, experts */
@@ -145,5 +147,7 @@ mr_status mr_verify_watched(const mr_model *model, const mr_meta *meta, mr_trace
                             const mr_arithmetic *arithmetic, const mr_fault *fault,
                             const mr_watch *watch, mr_verification *out, mr_err *err);
 void      mr_verification_free(mr_verification *verification);
+/* Room for one more finding, NULL without memory. */
+mr_finding *mr_verification_add(mr_verification *verification, mr_err *err);
 
 #endif

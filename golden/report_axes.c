@@ -14,16 +14,21 @@ idx mr_name_layer(const char *name, const char **rest) {
     return (idx)layer;
 }
 
+/* Name without its layer; a gradient has the axes of its tensor. */
+static const char *part_of(const mr_profile *p) {
+    const char *rest;
+    mr_name_layer(strncmp(p->name, "grad.", 5) == 0 ? p->name + 5 : p->name, &rest);
+    return rest;
+}
+
 /* Tensors of rank 3 are [T,heads,D], but [H,T,S] where keys come into it. */
 static bool of_keys(const mr_profile *p) {
-    const char *rest;
-    mr_name_layer(p->name, &rest);
+    const char *rest = part_of(p);
     return p->rank == 3 && (strcmp(rest, "scores") == 0 || strcmp(rest, "probs") == 0);
 }
 
 static bool rotated(const mr_profile *p) {
-    const char *rest;
-    mr_name_layer(p->name, &rest);
+    const char *rest = part_of(p);
     return strcmp(rest, "q") == 0 || strcmp(rest, "k") == 0 || strcmp(rest, "q_rope") == 0 ||
            strcmp(rest, "k_rope") == 0;
 }

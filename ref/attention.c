@@ -5,10 +5,11 @@
 #include <math.h>
 
 #define CHANNELS 64   /* channels of v summed at a time */
+#define KEPT 1024     /* exponentials of a row that need not be formed twice */
 
 /* Row of key or value at position p of its sequence: from the ring while p < seen, else among the
  * new rows. */
-static const real *row_at(const FN(keys) *keys, const real *ring, const real *rows, idx p,
+INLINE const real *row_at(const FN(keys) *keys, const real *ring, const real *rows, idx p,
                           idx width) {
     if (p >= keys->seen) return rows + (p - keys->seen) * width;
     return ring + (idx)((keys->origin + p) % keys->slots) * width;
@@ -19,12 +20,17 @@ static const real *row_at(const FN(keys) *keys, const real *ring, const real *ro
 static void row_scores(real *scores, const real *q, const FN(keys) *keys, idx g, idx from, idx to,
                        idx G, idx D, mr_storage inner) {
     const acc scale = 1 / sqrt((acc)D);
-    for (idx j = from; j < to; j++) {
-        const acc product = FN(dot)(q, row_at(keys, keys->ring_k, keys->new_k, j, G * D) + g * D,
-                                    D);
-        if (inner == MR_STORE_WIDE) scores[j - from] = (real)(product * scale);
-        else
-            scores[j - from] = FN(rd)(FN(rd)((real)product, inner) * (real)scale,
+    for (idx j = from; j < to; j += MR_DOT_ROWS) {
+        const idx n = to - j < MR_DOT_ROWS ? to - j : MR_DOT_ROWS;
+        const void *k[MR_DOT_ROWS];
+        acc product[MR_DOT_ROWS];
+        for (idx a = 0; a < MR_DOT_ROWS; a++)
+            k[a] = row_at(keys, keys->ring_k, keys->new_k, j + (a < n ? a : n - 1), G * D) + g * D;
+        FN(dot_rows)(product, k, REAL_TYPE, 0, q, D);
+        for (idx a = 0; a < n; a++)
+            if (inner == MR_STORE_WIDE) scores[j + a - from] = (real)(product[a] * scale);
+            else
+                scores[j + a - from] = FN(rd)(FN(rd)((real)product[a], inner) * (real)scale,
                                               inner);
     }
 }
@@ -34,22 +40,39 @@ static void row_scores(real *scores, const real *q, const FN(keys) *keys, idx g,
 static void row_softmax(real *probs, const real *scores, idx n, mr_storage inner) {
     real top = scores[0];
     for (idx j = 1; j < n; j++) top = scores[j] > top ? scores[j] : top;
-    acc sum = 0;
-    for (idx j = 0; j < n; j++) sum += exp((acc)scores[j] - (acc)top);
-    for (idx j = 0; j < n; j++)
-        probs[j] = FN(rd)((real)(exp((acc)scores[j] - (acc)top) / sum), inner);
+    acc sum = 0, kept[KEPT];
+    for (idx j = 0; j < n; j++) {
+        const acc e = exp((acc)scores[j] - (acc)top);
+        if (j < KEPT) kept[j] = e;
+        sum += e;
+    }
+    for (idx j = 0; j < n; j++) {
+        const acc e = j < KEPT ? kept[j] : exp((acc)scores[j] - (acc)top);
+        probs[j] = FN(rd)((real)(e / sum), inner);
+    }
+}
+
+/* sum[c] += P_j v_jc, ascending j; inlined twice, once with constant bounds */
+INLINE void add_values(acc *sum, const real *probs, const FN(keys) *keys, const real *ring,
+                       const real *rows, idx from, idx to, idx width, idx at, idx channels) {
+    for (idx j = from; j < to; j++) {
+        const real *v = row_at(keys, ring, rows, j, width) + at;
+        const acc p = (acc)probs[j - from];
+        SIMD
+        for (idx c = 0; c < channels; c++) sum[c] += p * (acc)v[c];
+    }
 }
 
 /* o = scale sum_j P_j v_j, ascending j, in double        ring,rows: of v, or of k in backward */
-static void row_output(real *o, const real *probs, const FN(keys) *keys, const real *ring,
-                       const real *rows, idx g, idx from, idx to, idx G, idx D, acc scale) {
+CLONES static void FN(row_output)(real *o, const real *probs, const FN(keys) *keys,
+                                  const real *ring, const real *rows, idx g, idx from, idx to,
+                                  idx G, idx D, acc scale) {
     for (idx c0 = 0; c0 < D; c0 += CHANNELS) {
-        const idx channels = D - c0 < CHANNELS ? D - c0 : CHANNELS;
+        const idx channels = D - c0 < CHANNELS ? D - c0 : CHANNELS, at = g * D + c0;
         acc sum[CHANNELS] = {0};
-        for (idx j = from; j < to; j++) {
-            const real *v = row_at(keys, ring, rows, j, G * D) + g * D + c0;
-            for (idx c = 0; c < channels; c++) sum[c] += (acc)probs[j - from] * (acc)v[c];
-        }
+        if (channels == CHANNELS)
+            add_values(sum, probs, keys, ring, rows, from, to, G * D, at, CHANNELS);
+        else add_values(sum, probs, keys, ring, rows, from, to, G * D, at, channels);
         for (idx c = 0; c < channels; c++) o[c0 + c] = (real)(scale * sum[c]);
     }
 }
@@ -70,7 +93,7 @@ bool FN(attention_row)(real *o, real *scores, real *probs, const real *q, const 
     }
     row_scores(scores, q, keys, g, from, to, G, D, inner);
     row_softmax(probs, scores, to - from, inner);
-    row_output(o, probs, keys, keys->ring_v, keys->new_v, g, from, to, G, D, 1);
+    FN(row_output)(o, probs, keys, keys->ring_v, keys->new_v, g, from, to, G, D, 1);
     return true;
 }
 
@@ -79,10 +102,28 @@ static void row_scores_backward(real *dscores, real *dprobs, const real *probs, 
                                 const real *o, const FN(keys) *keys, idx g, idx from, idx to,
                                 idx G, idx D) {
     const acc mean = FN(dot)(d_o, o, D);
-    for (idx j = from; j < to; j++) {
-        const acc slope = FN(dot)(d_o, keys->new_v + (j * G + g) * D, D);
-        dprobs[j - from] = (real)slope;
-        dscores[j - from] = (real)((acc)probs[j - from] * (slope - mean));
+    for (idx j = from; j < to; j += MR_DOT_ROWS) {
+        const idx n = to - j < MR_DOT_ROWS ? to - j : MR_DOT_ROWS;
+        const void *v[MR_DOT_ROWS];
+        acc slope[MR_DOT_ROWS];
+        for (idx a = 0; a < MR_DOT_ROWS; a++)
+            v[a] = keys->new_v + ((j + (a < n ? a : n - 1)) * G + g) * D;
+        FN(dot_rows)(slope, v, REAL_TYPE, 0, d_o, D);
+        for (idx a = 0; a < n; a++) {
+            const idx at = j + a - from;
+            dprobs[at] = (real)slope[a];
+            dscores[at] = (real)((acc)probs[at] * (slope[a] - mean));
+        }
+    }
+}
+
+/* dk_j += dS_j D^-1/2 q,  dv_j += P_j do                        dk,dv,q,d_o: [D] */
+CLONES static void FN(add_key_slopes)(real *dk, real *dv, const real *q, const real *d_o, acc s,
+                                      acc p, idx D) {
+    SIMD
+    for (idx c = 0; c < D; c++) {
+        dk[c] = (real)((acc)dk[c] + s * (acc)q[c]);
+        dv[c] = (real)((acc)dv[c] + p * (acc)d_o[c]);
     }
 }
 
@@ -101,13 +142,10 @@ void FN(attention_row_backward)(real *dq, real *dk, real *dv, real *dscores, rea
     row_scores(probs, q, keys, g, from, to, G, D, MR_STORE_WIDE);
     row_softmax(probs, probs, to - from, MR_STORE_WIDE);
     row_scores_backward(dscores, dprobs, probs, d_o, o, keys, g, from, to, G, D);
-    row_output(dq, dscores, keys, keys->ring_k, keys->new_k, g, from, to, G, D, scale);
+    FN(row_output)(dq, dscores, keys, keys->ring_k, keys->new_k, g, from, to, G, D, scale);
     for (idx j = from; j < to; j++) {
         const acc p = (acc)probs[j - from], s = scale * (acc)dscores[j - from];
         const idx at = (j * G + g) * D;
-        for (idx c = 0; c < D; c++) {
-            dk[at + c] = (real)((acc)dk[at + c] + s * (acc)q[c]);
-            dv[at + c] = (real)((acc)dv[at + c] + p * (acc)d_o[c]);
-        }
+        FN(add_key_slopes)(dk + at, dv + at, q, d_o, s, p, D);
     }
 }

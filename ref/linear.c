@@ -99,7 +99,16 @@ void FN(linear_weight_backward)(const mr_matrix *dW, const real *dy, const real 
     FN(plain_linear_weight_backward)(dW, dy, x, T);
 }
 
-#if MR_BITS == 64   /* one of the two builds has it */
+#if MR_BITS == 64   /* one of the two builds has them */
+const char *mr_blas_pool(void) {
+#ifdef MR_BLAS
+    static const char *const kinds[] = {"one thread", "pthread", "OpenMP"};
+    return kinds[openblas_get_parallel()];
+#else
+    return "none";
+#endif
+}
+
 void mr_set_threads(int n) {
 #ifdef _OPENMP
     omp_set_num_threads(n);

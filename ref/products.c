@@ -8,102 +8,196 @@
 #include <string.h>
 
 #define LANES 16      /* partial sums of a dot product; a power of two */
-#define BLOCK 512     /* elements of a row widened at a time; a multiple of LANES */
-#define ROWS 4        /* rows of W worked on together */
+#define ROWS MR_DOT_ROWS
+#define CHUNK 64      /* elements of 16-bit rows widened at a time for one token; of LANES */
+#define LINE 64       /* bytes that come from memory at a time */
+#define BLOCK 512     /* and for many tokens */
+#define FEW 3         /* tokens up to which each reads the rows of W anew */
 #define TILE 32       /* tokens that share the widened rows */
+#define PANEL 64      /* rows that share a tile of tokens; of ROWS */
 #define TOKENS 4      /* tokens of dx worked on together */
 #define COLUMNS 16    /* columns of dx */
 #define SPAN 32       /* columns of dW */
 
 /* ---- dot products ---------------------------------------------------------------------------- */
 
-/* sum[l] += a[i] b[i] over i = l (mod LANES): any vector width gives the same bits. n counts whole
- * lanes; what is left over is added where the sums are not held in registers. */
-CLONES static void FN(add_products)(acc lane[LANES], const real *a, const real *b, idx n) {
-    acc sum[LANES];
-    memcpy(sum, lane, sizeof sum);
-    for (idx i = 0; i < n; i += LANES)
+/* The tree of (L2) over the lanes l of each row: l and l+8, then l+4, l+2, l+1 */
+INLINE void sum_lanes(acc *total, acc lane[][LANES], idx rows) {
+    acc four[ROWS][4];
+    for (idx a = 0; a < rows; a++)
         SIMD
-        for (idx l = 0; l < LANES; l++) sum[l] += (acc)a[i + l] * (acc)b[i + l];
-    memcpy(lane, sum, sizeof sum);
-}
-
-static inline acc sum_lanes(acc lane[LANES]) {
-    for (idx width = LANES / 2; width > 0; width /= 2)
-        SIMD
-        for (idx l = 0; l < width; l++) lane[l] += lane[l + width];
-    return lane[0];
+        for (idx l = 0; l < 4; l++)
+            four[a][l] = (lane[a][l] + lane[a][l + 8]) + (lane[a][l + 4] + lane[a][l + 12]);
+    SIMD
+    for (idx a = 0; a < rows; a++)
+        total[a] = (four[a][0] + four[a][2]) + (four[a][1] + four[a][3]);
 }
 
 /* (L2) sum_i a[i] b[i] = tree over l of ( sum over i = l (mod 16) of a[i] b[i] ), ascending i
- * within a lane */
-acc FN(dot)(const real *a, const real *b, idx n) {
+ * within a lane: any vector width gives the same bits */
+CLONES acc FN(dot)(const real *a, const real *b, idx n) {
     const idx whole = n / LANES * LANES;
-    acc lane[LANES] = {0};
-    FN(add_products)(lane, a, b, whole);
-    for (idx l = 0; whole + l < n; l++) lane[l] += (acc)a[whole + l] * (acc)b[whole + l];
-    return sum_lanes(lane);
+    acc sum[LANES] = {0}, lane[1][LANES], total;
+    for (idx i = 0; i < whole; i += LANES)
+        SIMD
+        for (idx l = 0; l < LANES; l++) sum[l] += (acc)a[i + l] * (acc)b[i + l];
+    memcpy(lane, sum, sizeof lane);
+    for (idx l = 0; whole + l < n; l++) lane[0][l] += (acc)a[whole + l] * (acc)b[whole + l];
+    sum_lanes(&total, lane, 1);
+    return total;
+}
+
+/* lane[a][l] += products of x[l] with element i+l of row a */
+INLINE void add_stored(acc lane[ROWS][LANES], const void *const row[ROWS], mr_dtype dtype, idx i,
+                       const real *x, idx n) {
+    for (idx a = 0; a < ROWS; a++)
+        SIMD
+        for (idx l = 0; l < n; l++)
+            lane[a][l] += (acc)FN(stored)(row[a], i + l, dtype) * (acc)x[l];
+}
+
+/* (L2) for ROWS rows as they are stored; inlined once per element type. 16-bit elements are widened
+ * a chunk at a time, because compilers do that in other vectors than the sums. `sum` stays in
+ * registers because all its indices are constants.
+ * ahead: bytes from here to what will be read next; memory is asked for it while this is summed */
+INLINE void dot_stored(acc total[ROWS], const void *const row[ROWS], mr_dtype dtype, idx ahead,
+                       const real *x, idx n) {
+    const bool narrow = dtype == MR_BF16 || dtype == MR_F16;
+    const idx step = narrow ? CHUNK : LANES, size = narrow ? 2 : dtype == MR_F32 ? 4 : 8;
+    acc sum[ROWS][LANES] = {{0}}, lane[ROWS][LANES];
+    idx i = 0;
+    for (; i + step <= n; i += step) {
+        real wide[ROWS][CHUNK];
+        const void *chunk[ROWS];
+        for (idx a = 0; a < ROWS; a++)
+            for (idx l = 0; l < step * size; l += LINE)
+                __builtin_prefetch((const char *)row[a] + i * size + l + ahead);
+        if (!narrow) {
+            add_stored(sum, row, dtype, i, x + i, LANES);
+            continue;
+        }
+        for (idx a = 0; a < ROWS; a++) {
+            chunk[a] = wide[a];
+            SIMD
+            for (idx l = 0; l < CHUNK; l++) wide[a][l] = FN(stored)(row[a], i + l, dtype);
+        }
+        for (idx l = 0; l < CHUNK; l += LANES)
+            add_stored(sum, chunk, REAL_TYPE, l, x + i + l, LANES);
+    }
+    memcpy(lane, sum, sizeof lane);
+    for (; i < n; i += LANES)
+        add_stored(lane, row, dtype, i, x + i, n - i < LANES ? n - i : LANES);
+    sum_lanes(total, lane, ROWS);
+}
+
+CLONES void FN(dot_rows)(acc total[ROWS], const void *const row[ROWS], mr_dtype dtype, idx ahead,
+                         const real *x, idx n) {
+    switch (dtype) {
+    case MR_BF16: dot_stored(total, row, MR_BF16, ahead, x, n); break;
+    case MR_F16:  dot_stored(total, row, MR_F16, ahead, x, n);  break;
+    case MR_F32:  dot_stored(total, row, MR_F32, ahead, x, n);  break;
+    default:      dot_stored(total, row, MR_F64, ahead, x, n);  break;
+    }
 }
 
 /* ---- y = W x --------------------------------------------------------------------------------- */
 
-/* lane[a] += products of x with row a of w, for ROWS rows and one token; n counts whole lanes */
-CLONES static void FN(add_rows)(acc lane[ROWS][LANES], acc w[ROWS][BLOCK], const real *x, idx n) {
-    acc sum[ROWS][LANES];
-    memcpy(sum, lane, sizeof sum);
-    for (idx i = 0; i < n; i += LANES) {
-        acc wide[LANES];
-        SIMD
-        for (idx l = 0; l < LANES; l++) wide[l] = (acc)x[i + l];
-        for (idx a = 0; a < ROWS; a++)
-            SIMD
-            for (idx l = 0; l < LANES; l++) sum[a][l] += w[a][i + l] * wide[l];
+/* y[t,o] for few tokens and ROWS outputs from o on, straight from W. Beyond the last row, that row
+ * again. */
+static void linear_few(real *y, const real *x, const mr_matrix *W, idx o, idx T) {
+    const idx rows = W->rows - o < ROWS ? W->rows - o : ROWS;
+    const idx stride = W->row_stride * mr_dtype_size(W->dtype);
+    const void *row[ROWS];
+    acc total[ROWS];
+    for (idx a = 0; a < ROWS; a++)
+        row[a] = (const char *)W->data + (o + (a < rows ? a : rows - 1)) * stride;
+    for (idx t = 0; t < T; t++) {
+        FN(dot_rows)(total, row, W->dtype, ROWS * stride, x + t * W->cols, W->cols);
+        for (idx a = 0; a < rows; a++) y[t * W->rows + o + a] = (real)total[a];
     }
-    memcpy(lane, sum, sizeof sum);
 }
 
-/* y[a] = the sum of row a's lanes */
-CLONES static void FN(sum_rows)(real *y, acc lane[ROWS][LANES], idx rows) {
-    for (idx a = 0; a < rows; a++) y[a] = (real)sum_lanes(lane[a]);
+/* lane[t,a] += products of x[t] with row a of w, for ROWS rows and all tokens of a tile */
+CLONES static void FN(add_block)(acc lane[TILE][ROWS][LANES], acc w[ROWS][BLOCK], const real *x,
+                                 idx stride, idx tokens, idx n) {
+    const idx whole = n / LANES * LANES;
+    for (idx t = 0; t < tokens; t++, x += stride) {
+        acc sum[ROWS][LANES];
+        memcpy(sum, lane[t], sizeof sum);
+        for (idx i = 0; i < whole; i += LANES) {
+            acc wide[LANES];
+            SIMD
+            for (idx l = 0; l < LANES; l++) wide[l] = (acc)x[i + l];
+            for (idx a = 0; a < ROWS; a++)
+                SIMD
+                for (idx l = 0; l < LANES; l++) sum[a][l] += w[a][i + l] * wide[l];
+        }
+        memcpy(lane[t], sum, sizeof sum);
+        for (idx a = 0; a < ROWS; a++)
+            for (idx l = 0; whole + l < n; l++)
+                lane[t][a][l] += w[a][whole + l] * (acc)x[whole + l];
+    }
 }
 
-/* y[t,o] for up to TILE tokens and ROWS outputs from o on: rows are widened once for all tokens */
+/* y[t,a] = the sum of row a's lanes of token t */
+CLONES static void FN(sum_tile)(real *y, idx stride, acc lane[TILE][ROWS][LANES], idx tokens,
+                                idx rows) {
+    for (idx t = 0; t < tokens; t++) {
+        acc total[ROWS];
+        sum_lanes(total, lane[t], ROWS);
+        for (idx a = 0; a < rows; a++) y[t * stride + a] = (real)total[a];
+    }
+}
+
+CLONES static void FN(to_acc)(acc *out, const real *x, idx n) {
+    for (idx i = 0; i < n; i++) out[i] = (acc)x[i];
+}
+
+/* y[t,o] for up to TILE tokens and ROWS outputs from o on: rows are widened once for all tokens.
+ * Beyond the last row, that row again. */
 static void linear_tile(real *y, const real *x, const mr_matrix *W, idx o, idx tokens,
                         mr_storage storage) {
     const idx rows = W->rows - o < ROWS ? W->rows - o : ROWS;
-    acc lane[TILE][ROWS][LANES], w[ROWS][BLOCK] = {{0}};
+    ALIGNED acc lane[TILE][ROWS][LANES];
+    ALIGNED acc w[ROWS][BLOCK];
     real row[BLOCK];
     memset(lane, 0, (size_t)tokens * sizeof *lane);
     for (idx start = 0; start < W->cols; start += BLOCK) {
         const idx n = W->cols - start < BLOCK ? W->cols - start : BLOCK;
-        for (idx a = 0; a < rows; a++) {
-            FN(widen)(row, W, o + a, start, n, storage);
-            for (idx i = 0; i < n; i++) w[a][i] = (acc)row[i];
+        for (idx a = 0; a < ROWS; a++) {
+            FN(widen)(row, W, o + (a < rows ? a : rows - 1), start, n, storage);
+            FN(to_acc)(w[a], row, n);
         }
-        for (idx t = 0; t < tokens; t++) {
-            const idx whole = n / LANES * LANES;
-            const real *at = x + t * W->cols + start;
-            FN(add_rows)(lane[t], w, at, whole);
-            for (idx a = 0; a < rows; a++)
-                for (idx l = 0; whole + l < n; l++)
-                    lane[t][a][l] += w[a][whole + l] * (acc)at[whole + l];
-        }
+        FN(add_block)(lane, w, x + start, W->cols, tokens, n);
     }
-    for (idx t = 0; t < tokens; t++) FN(sum_rows)(y + t * W->rows + o, lane[t], rows);
+    FN(sum_tile)(y + o, W->rows, lane, tokens, rows);
+}
+
+/* Outputs [first, first + PANEL) of all tokens: tokens and rows that are used again soon are still
+ * near. */
+static void linear_panel(real *y, const real *x, const mr_matrix *W, idx first, idx T,
+                         mr_storage storage) {
+    const idx end = first + PANEL < W->rows ? first + PANEL : W->rows;
+    for (idx t = 0; t < T; t += TILE)
+        for (idx o = first; o < end; o += ROWS)
+            linear_tile(y + t * W->rows, x + t * W->cols, W, o, T - t < TILE ? T - t : TILE,
+                        storage);
 }
 
 void FN(plain_linear)(real *y, const real *x, const mr_matrix *W, idx T, mr_storage storage) {
-    PARALLEL_FOR(W->rows * W->cols * T)
-    for (idx o = 0; o < W->rows; o += ROWS)
-        for (idx t = 0; t < T; t += TILE)
-            linear_tile(y + t * W->rows, x + t * W->cols, W, o, T - t < TILE ? T - t : TILE,
-                        storage);
+    if (T <= FEW && FN(stored_in_order)(W, storage)) {
+        PARALLEL_FOR(W->rows * W->cols * T)
+        for (idx o = 0; o < W->rows; o += ROWS) linear_few(y, x, W, o, T);
+    } else {
+        PARALLEL_FOR(W->rows * W->cols * T)
+        for (idx o = 0; o < W->rows; o += PANEL) linear_panel(y, x, W, o, T, storage);
+    }
 }
 
 /* ---- dx += W^T dy ---------------------------------------------------------------------------- */
 
 /* sum[t,i] += dy[t,o] w[o,i] for n rows o; inlined twice, once with constant bounds */
-static inline void add_slopes(acc sum[TOKENS][COLUMNS], const real *dy, idx across, const real *w,
+INLINE void add_slopes(acc sum[TOKENS][COLUMNS], const real *dy, idx across, const real *w,
                               idx stride, idx n, idx tokens, idx columns) {
     for (idx o = 0; o < n; o++)
         for (idx t = 0; t < tokens; t++) {
@@ -153,34 +247,43 @@ void FN(plain_linear_backward)(real *dx, const real *dy, const mr_matrix *W, idx
 
 /* ---- dW += dy^T x ---------------------------------------------------------------------------- */
 
-/* sum[a,i] += dy[t,a] x[t,i] for all tokens; inlined twice, once with constant bounds */
-static inline void add_outer(real sum[ROWS][SPAN], const real *dy, idx down, const real *x,
-                             idx across, idx T, idx rows, idx columns) {
+/* dW[a,i] += dy[t,a] x[t,i] for all tokens; inlined twice, once with constant bounds, so that the
+ * sums stay in registers */
+INLINE void add_outer(const mr_matrix *dW, idx o, idx i0, const real *dy, const real *x, idx T,
+                      idx rows, idx columns) {
+    real sum[ROWS][SPAN] = {{0}};
+    for (idx a = 0; a < rows; a++)
+        for (idx i = 0; i < columns; i++) sum[a][i] = FN(gradient_row)(dW, o + a)[i0 + i];
     for (idx t = 0; t < T; t++)
         for (idx a = 0; a < rows; a++) {
-            const real slope = dy[t * down + a];
+            const real slope = dy[t * dW->rows + o + a];
             SIMD
-            for (idx i = 0; i < columns; i++) sum[a][i] += slope * x[t * across + i];
+            for (idx i = 0; i < columns; i++) sum[a][i] += slope * x[t * dW->cols + i0 + i];
         }
+    for (idx a = 0; a < rows; a++)
+        for (idx i = 0; i < columns; i++) FN(gradient_row)(dW, o + a)[i0 + i] = sum[a][i];
 }
 
 CLONES static void FN(weight_tile)(const mr_matrix *dW, idx o, idx i0, const real *dy,
                                    const real *x, idx T) {
     const idx rows = dW->rows - o < ROWS ? dW->rows - o : ROWS;
     const idx columns = dW->cols - i0 < SPAN ? dW->cols - i0 : SPAN;
-    const idx down = dW->rows, across = dW->cols;
-    real sum[ROWS][SPAN] = {{0}};
-    for (idx a = 0; a < rows; a++)
-        memcpy(sum[a], FN(gradient_row)(dW, o + a) + i0, (size_t)columns * sizeof(real));
-    if (rows == ROWS && columns == SPAN)
-        add_outer(sum, dy + o, down, x + i0, across, T, ROWS, SPAN);
-    else add_outer(sum, dy + o, down, x + i0, across, T, rows, columns);
-    for (idx a = 0; a < rows; a++)
-        memcpy(FN(gradient_row)(dW, o + a) + i0, sum[a], (size_t)columns * sizeof(real));
+    if (rows == ROWS && columns == SPAN) add_outer(dW, o, i0, dy, x, T, ROWS, SPAN);
+    else add_outer(dW, o, i0, dy, x, T, rows, columns);
+}
+
+/* Rows [first, first + PANEL), a tile of tokens after the other: it is still near for the next
+ * rows. */
+static void weight_panel(const mr_matrix *dW, idx first, const real *dy, const real *x, idx T) {
+    const idx end = first + PANEL < dW->rows ? first + PANEL : dW->rows;
+    for (idx t = 0; t < T; t += TILE)
+        for (idx o = first; o < end; o += ROWS)
+            for (idx i = 0; i < dW->cols; i += SPAN)
+                FN(weight_tile)(dW, o, i, dy + t * dW->rows, x + t * dW->cols,
+                                T - t < TILE ? T - t : TILE);
 }
 
 void FN(plain_linear_weight_backward)(const mr_matrix *dW, const real *dy, const real *x, idx T) {
     PARALLEL_FOR(dW->rows * dW->cols * T)
-    for (idx o = 0; o < dW->rows; o += ROWS)
-        for (idx i = 0; i < dW->cols; i += SPAN) FN(weight_tile)(dW, o, i, dy, x, T);
+    for (idx o = 0; o < dW->rows; o += PANEL) weight_panel(dW, o, dy, x, T);
 }

@@ -44,11 +44,19 @@ typedef double acc;
 /* The turns of the loop below have no order: several may share one vector register. */
 #define SIMD _Pragma("omp simd")
 
-/* Compiled for several vector widths, of which the best is taken when the program starts. */
-#ifdef MR_CLONES
-#define CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
+/* Compiled for several vector widths, of which the best is taken when the program starts. What a
+ * clone calls is compiled with it only when it is inlined. */
+#if !defined MR_CLONES
 #define CLONES
+#elif defined __clang__ || __GNUC__ >= 12
+#define CLONES __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
+#else
+#define CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 #endif
+
+/* Whole vectors do not straddle two cache lines. */
+#define ALIGNED __attribute__((aligned(64)))
+
+#define INLINE static inline __attribute__((always_inline))
 
 #endif

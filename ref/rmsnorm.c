@@ -14,6 +14,7 @@
 void FN(rmsnorm)(real *y, const real *x, const mr_matrix *g, idx T, double eps,
                  mr_storage storage) {
     const idx d = g->cols;
+    PARALLEL_FOR(4 * T * d)
     for (idx t = 0; t < T; t++) {
         const real *row = x + t * d;
         const acc r = 1 / sqrt(FN(dot)(row, row, d) / (acc)d + eps);

@@ -12,7 +12,7 @@ typedef enum { MR_F32_RUN, MR_F64_RUN } mr_precision;
 typedef enum { MR_PLAIN_ENGINE, MR_BLAS_ENGINE } mr_engine;
 
 /* Rows of a matrix that the BLAS engine widens at a time. */
-#define MR_LINEAR_ROWS 64
+#define MR_LINEAR_ROWS 128
 
 /* Sees every intermediate tensor (ref/tensors.def), rounded as the model rounds it. Called with
  * data NULL to ask whether the tensor is wanted; only then with the data, which are valid during
@@ -48,6 +48,9 @@ typedef struct mr_run mr_run;
 
 /* Threads of both engines; 1 or more. They never change a bit of the plain engine. */
 void mr_set_threads(int n);
+
+/* How the loaded OpenBLAS makes its threads: "OpenMP" shares ours, "pthread" has its own. */
+const char *mr_blas_pool(void);
 
 bool mr_engine_built(mr_engine engine);   /* false for BLAS in a build without it */
 

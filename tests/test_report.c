@@ -163,7 +163,7 @@ static void test_only(void **state) {
     assert_non_null(strstr(err, "--only nothing"));
 }
 
-/* ---- losses and gradients: listed and measured, no verdict yet ------------------------------- */
+/* ---- losses and gradients: without a model measured against the golden trace ----------------- */
 
 static void write_losses(const char *path, double loss, const char *meta) {
     const double gradient[] = {3, 0, 4, loss - 2};
@@ -183,7 +183,7 @@ static void test_losses_and_gradients(void **state) {
         "\"native\",\"rope_angles\":\"f32\",\"rope_layout\":\"half\"}";
     write_losses(scratch("golden.npz"), 2, meta);
     write_losses(scratch("port.npz"), 2.5, meta);
-    json_t *j = document(COMPARE " --json", 5);
+    json_t *j = document("compare @/golden.npz @/port.npz --json", 5);
     const json_t *list = json_object_get(j, "measured"), *loss = json_array_get(list, 0),
                  *gradient = json_array_get(list, 1);
     assert_string_equal(word(loss, "tensor"), "loss.cross_entropy");
@@ -193,8 +193,10 @@ static void test_losses_and_gradients(void **state) {
     check_number("gradient", 0.1, json_number_value(json_object_get(gradient, "relative")), 1);
     assert_int_equal(integer(gradient, "differ"), 1);
     json_decref(j);
-    assert_int_equal(run(COMPARE), 5);
+    assert_int_equal(run("compare @/golden.npz @/port.npz"), 5);
     assert_int_equal(strncmp(out, "NO PROOF", 8), 0);
+    assert_int_equal(run(COMPARE), 1);   /* of another model */
+    assert_non_null(strstr(out, "shape [2,2], expected [48,24]"));
 }
 
 int main(void) {

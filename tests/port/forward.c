@@ -50,6 +50,18 @@ static void project(port_engine *e, const port_call *call, idx layer, float *out
     linear(call, out, heads, m->layer[layer].wo, m->d, width);
 }
 
+/* [T][H][D] becomes [H][T][D], under the same name. */
+static void heads_first(const port_call *call, float *heads, idx H, idx D) {
+    const idx total = call->rows * H * D;
+    float *copy = port_floats(total);
+    memcpy(copy, heads, (size_t)total * sizeof *heads);
+    for (idx t = 0; t < call->rows; t++)
+        for (idx h = 0; h < H; h++)
+            memcpy(heads + (h * call->rows + t) * D, copy + (t * H + h) * D,
+                   (size_t)D * sizeof *heads);
+    free(copy);
+}
+
 /* From the normed input to the output of wo. */
 static void attention(port_engine *e, const port_call *call, idx layer, float *out,
                       const float *x) {
@@ -63,6 +75,7 @@ static void attention(port_engine *e, const port_call *call, idx layer, float *o
     record_qkv(e, call, layer, qkv, PORT_Q_ROPE, PORT_K_ROPE);
     if (call->decoding) port_attend_decode(e, call, layer, heads, qkv);
     else port_attend_prefill(e, call, layer, heads, qkv);
+    if (bug(A12)) heads_first(call, heads, m->H, m->D);
     port_record_rows(e->record, PORT_ATTENTION, layer, call, heads, width);
     project(e, call, layer, out, heads);
     port_record_rows(e->record, PORT_ATTENTION_OUT, layer, call, out, m->d);
