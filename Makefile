@@ -52,7 +52,7 @@ PYTHON  = golden/.venv/bin/python
 ifeq ($(MAKELEVEL),0)
 .NOTPARALLEL:   # `make deps test`: one goal after the other; the builds below them use all cores
 endif
-.PHONY: abuse abuse-run oom oom-run fuzz fuzz-build detection report-check false-alarms all build deps demo test selftest lint san valgrind cov determinism golden golden-check bench bench-text install clean help kernels
+.PHONY: abuse abuse-run oom oom-run fuzz fuzz-build detection report-check false-alarms port all build deps demo test selftest lint san valgrind cov determinism golden golden-check bench bench-text install clean help kernels
 all:            ## build the library and ./mistral-ref
 	@$(MAKE) --no-print-directory -j$(JOBS) build
 
@@ -132,6 +132,9 @@ $(BUILD)/port: $(PORT) $(LIB)
 	$(SAY)
 	$(Q)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $(PORT) $(LIB) $(LIBS)
 	@cp -f $@ build/port
+
+port:           ## build/port: an engine with faults as switches, to try compare on (tests/port/README.md)
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/port
 
 $(BUILD)/detect: $(DETECT) $(LIB) $(BUILD)/port
 	$(SAY)

@@ -170,12 +170,10 @@ static const struct {
 static void try_tables(mr_layout_search *s, letters *l, bool grouped) {
     for (size_t o = 0; o < sizeof table_orders / sizeof *table_orders; o++)
         for (int apart = 0; apart <= (grouped ? 1 : 0); apart++) {
-            char from[8] = "", words[MR_LAYOUT_WORDS];
-            size_t n = 0;
-            for (const char *c = table_orders[o].order; *c != '\0'; c++) {
-                from[n++] = *c == 'h' && apart ? 'm' : *c;
-                if (*c == 'h' && apart) from[n++] = 'g';
-            }
+            char from[8], words[MR_LAYOUT_WORDS];
+            const char *order = table_orders[o].order, *h = strchr(order, 'h');
+            snprintf(from, sizeof from, "%.*s%s%s", (int)(h - order), order, apart ? "mg" : "h",
+                     h + 1);
             snprintf(words, sizeof words, "%s%s%s", table_orders[o].words,
                      apart && table_orders[o].words[0] != '\0' ? ", " : "",
                      apart ? "the query heads of one kv head far apart (head h mod G)" : "");

@@ -112,7 +112,8 @@ static void same(walk *g, idx l, const char *name, const char *from) {
     step(g, l, name, g->y, 2, dim);
 }
 
-/* (V14) for (N1'): X of layer `lower` = what the residual hands on (NULL: nothing) + RMSNorm'(DY); the gain */
+/* (V14) for (N1'): X of layer `lower` = RMSNorm'(DY) + what the residual hands on (NULL: nothing);
+ * before it the gain's */
 static void norm(walk *g, idx l, const char *dy, const mr_matrix *gain, const char *gain_name,
                  const char *residual, idx lower, const char *x) {
     const idx T = g->w.T, d = g->w.c->dim, n = T * d, row[] = {T, d};

@@ -35,7 +35,7 @@ INLINE void sum_lanes(acc *total, acc lane[][LANES], idx rows) {
 
 /* (L2) sum_i a[i] b[i] = tree over l of ( sum over i = l (mod 16) of a[i] b[i] ), ascending i
  * within a lane: any vector width gives the same bits */
-CLONES acc FN(dot)(const real *a, const real *b, idx n) {
+CLONES static acc FN(dot_clone)(const real *a, const real *b, idx n) {
     const idx whole = n / LANES * LANES;
     acc sum[LANES] = {0}, lane[1][LANES], total;
     for (idx i = 0; i < whole; i += LANES)
@@ -46,6 +46,8 @@ CLONES acc FN(dot)(const real *a, const real *b, idx n) {
     sum_lanes(&total, lane, 1);
     return total;
 }
+
+acc FN(dot)(const real *a, const real *b, idx n) { return FN(dot_clone)(a, b, n); }
 
 /* lane[a][l] += products of x[l] with element i+l of row a */
 INLINE void add_stored(acc lane[ROWS][LANES], const void *const row[ROWS], mr_dtype dtype, idx i,
@@ -90,14 +92,19 @@ INLINE void dot_stored(acc total[ROWS], const void *const row[ROWS], mr_dtype dt
     sum_lanes(total, lane, ROWS);
 }
 
-CLONES void FN(dot_rows)(acc total[ROWS], const void *const row[ROWS], mr_dtype dtype, idx ahead,
-                         const real *x, idx n) {
+CLONES static void FN(dot_rows_clone)(acc total[ROWS], const void *const row[ROWS],
+                                      mr_dtype dtype, idx ahead, const real *x, idx n) {
     switch (dtype) {
     case MR_BF16: dot_stored(total, row, MR_BF16, ahead, x, n); break;
     case MR_F16:  dot_stored(total, row, MR_F16, ahead, x, n);  break;
     case MR_F32:  dot_stored(total, row, MR_F32, ahead, x, n);  break;
     default:      dot_stored(total, row, MR_F64, ahead, x, n);  break;
     }
+}
+
+void FN(dot_rows)(acc total[ROWS], const void *const row[ROWS], mr_dtype dtype, idx ahead,
+                  const real *x, idx n) {
+    FN(dot_rows_clone)(total, row, dtype, ahead, x, n);
 }
 
 /* ---- y = W x --------------------------------------------------------------------------------- */

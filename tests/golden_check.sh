@@ -13,6 +13,7 @@ run() {
 
 run golden/check.py
 run golden/generate_losses.py --check
+run golden/generate_backward.py --check
 run golden/make_hf_tokenizers.py --check
 run golden/make_tokenizers.py --check
 run golden/unicode_classes.py --check
@@ -24,5 +25,6 @@ run tests/chat_differential.py ./mistral-ref
 run tests/record_check.py
 run tests/trajectory_check.py ./mistral-ref
 run tests/false_alarms.py --runs 300
+run tests/port/backward_runs.py --runs 90
 echo "== tests/corpus_check.sh"
 PYTHON="$python" tests/corpus_check.sh
