@@ -115,7 +115,7 @@ def check_json(name, document, tables):
     for part in ("masks", "margins", "flips", "layouts", "cache", "keys"):
         for one in document[part]: same(part, one)
     for one in document["tensors"]: same("tensors", one, ["reproduce"])
-    for one in document["measured"]: same("measured", one, ["relative", "largest", "differ"])
+    for one in document["measured"]: same("measured", one, ["against", "relative", "largest", "differ"])
     if document["fault"] is not None:
         check(set(document["fault"]) == tables["fault"] | tables["tensors"], name + ": JSON fault: %s" %
               sorted(set(document["fault"]) ^ (tables["fault"] | tables["tensors"])))
