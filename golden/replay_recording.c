@@ -25,7 +25,8 @@ mr_recording mr_recording_of(const char *part, mr_dtype file, const mr_arithmeti
 
 void mr_recorded(mr_bounded y, idx i, const mr_recording *r) {
     const mr_arithmetic file = {.tiny = r->tiny};
-    mr_rounded(y, i, r->tiny > 0, r->unit, &file);
+    if (r->tiny == 0 || !isfinite(y.v[i])) return;
+    mr_rounded(y, i, 1, r->unit, &file);
     if (fabs(y.v[i]) + y.e[i] >= r->huge) y.e[i] = y.s[i] = (double)INFINITY;
 }
 

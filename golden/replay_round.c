@@ -45,6 +45,7 @@ mr_bounded mr_bounded_at(mr_bounded x, idx offset) {
 double mr_gamma(double n, double u) { return n * u < 0.5 ? n * u / (1 - n * u) : 2 * n * u; }
 
 void mr_rounded(mr_bounded y, idx i, double times, double u, const mr_arithmetic *a) {
+    if (isinf(y.e[i])) return;   /* after an overflow nothing is known; 0 * infinity is no bound */
     y.e[i] += times * u * (fabs(y.v[i]) + y.e[i]) + times * a->tiny;
     y.s[i] = hypot(y.s[i], MR_STORES * sqrt(times) * u * fabs(y.v[i])) + times * a->tiny;
     y.s[i] = fmin(y.s[i], y.e[i]);
