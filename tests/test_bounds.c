@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "golden/replay_round.h"
 #include "golden/replay_verify.h"
 
 /* y = W x of one number: in f16 nothing from 65520 on is stored as a number. */
@@ -55,10 +56,47 @@ static void test_tf32_operands(void **state) {
     assert_false(mr_arithmetic_of("tf32", "f32", &a));
 }
 
+/* 1 computed in double lies within 2^-24 of what a float32 file has; what the file says of a float32
+ * run it says exactly. A bf16 run in an f16 file keeps its 8 digits, but 1e-6 loses some of them and
+ * 1e6 is infinite there. NaN and infinity have no error. */
+static void test_recording(void **state) {
+    (void)state;
+    double v, e, s;
+    const mr_bounded x = {&v, &e, &s};
+    mr_arithmetic wide, f32, bf16;
+    assert_true(mr_arithmetic_of("f64", "f32", &wide) && mr_arithmetic_of("f32", "f32", &f32) &&
+                mr_arithmetic_of("bf16", "f32", &bf16));
+    const mr_recording float32 = mr_recording_of("h", MR_F32, &wide),
+                       none = mr_recording_of("h", MR_F32, &f32),
+                       half = mr_recording_of("h", MR_F16, &bf16);
+    v = 1, e = s = 0;
+    mr_recorded(x, 0, &float32);
+    assert_true(e >= 0x1p-24 && e < 1.001 * 0x1p-24);
+    mr_take_recorded(x, 0, 3, &float32);
+    assert_true(v == 3 && e >= 3 * 0x1p-24 && e < 3.001 * 0x1p-24);
+    v = (double)NAN, e = s = 0;
+    mr_recorded(x, 0, &none);
+    mr_recorded(x, 0, &float32);
+    assert_true(e == 0);
+    mr_take_recorded(x, 0, 3, &none);
+    assert_true(v == 3 && e == 0);
+    v = 1e-6, e = s = 0;
+    mr_recorded(x, 0, &half);
+    assert_true(half.unit == 0 && e == 0x1p-24);
+    v = 1e6, e = s = 0;
+    mr_recorded(x, 0, &half);
+    mr_take_recorded(x, 0, (double)INFINITY, &half);
+    assert_true(v == 1e6 && isinf(e));
+    assert_true(mr_recording_of("scores", MR_BF16, &bf16).unit == 0);
+    bf16.inside = 0x1p-24;
+    assert_true(mr_recording_of("scores", MR_BF16, &bf16).unit == 0x1p-8);
+    assert_true(mr_recording_of("h", MR_BF16, &bf16).unit == 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_overflow),
-        cmocka_unit_test(test_few_keys),
+        cmocka_unit_test(test_few_keys),      cmocka_unit_test(test_recording),
         cmocka_unit_test(test_tf32_operands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
