@@ -56,9 +56,9 @@ static void test_tf32_operands(void **state) {
     assert_false(mr_arithmetic_of("tf32", "f32", &a));
 }
 
-/* 1 computed in double lies within 2^-24 of what a float32 file has; what the file says of a float32
- * run it says exactly. A bf16 run in an f16 file keeps its 8 digits, but 1e-6 loses some of them and
- * 1e6 is infinite there. NaN and infinity have no error. */
+/* 1 computed in double lies within 2^-24 of what a float32 file has; what the file says of a
+ * float32 run it says exactly. A bf16 run in an f16 file keeps its 8 digits, but 1e-6 loses some
+ * of them and 1e6 is infinite there. NaN and infinity have no error. */
 static void test_recording(void **state) {
     (void)state;
     double v, e, s;
