@@ -24,6 +24,11 @@ FLAGS  += -fopenmp
 endif
 ifeq ($(strip $(BLAS)),1)
 FLAGS  += -DMR_BLAS
+# Where several builds of OpenBLAS are installed: the one whose threads are OpenMP's, like ours.
+OPENBLAS := $(firstword $(wildcard /usr/lib/$(shell uname -m)-linux-gnu/openblas-openmp))
+ifneq ($(OPENBLAS),)
+LIBS   += -L$(OPENBLAS) -Wl,-rpath,$(OPENBLAS)
+endif
 LIBS   += -lopenblas
 endif
 ifeq ($(strip $(CLONES))-$(shell uname -m),1-x86_64)
