@@ -15,9 +15,10 @@ JOBS   := $(shell nproc 2>/dev/null || echo 1)
 # == end of settings ==================================================================================================
 
 # -ffp-contract=off: a fused multiply-add would change bits. Never -ffast-math, never -march=native.
+# -fno-math-errno: nobody reads errno after a root, which then fits into vectors; its bits are the same.
 WARN   := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wdouble-promotion -Wmissing-prototypes -Wstrict-prototypes \
           -Wvla -Wundef -Wwrite-strings $(if $(filter 1,$(WERROR)),-Werror)
-FLAGS   = -std=c99 -ffp-contract=off -fopenmp-simd $(OPT) $(WARN) -I. -MMD -MP $(CFLAGS)
+FLAGS   = -std=c99 -ffp-contract=off -fno-math-errno -fopenmp-simd $(OPT) $(WARN) -I. -MMD -MP $(CFLAGS)
 LIBS    = -lz -ljansson -lutf8proc -lm
 ifeq ($(strip $(OMP)),1)
 FLAGS  += -fopenmp
@@ -38,12 +39,12 @@ ifeq ($(strip $(SAN)),1)
 FLAGS  += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 endif
 ifeq ($(strip $(COV)),1)
-FLAGS  += --coverage
+FLAGS  += --coverage -D'INLINE=static inline'
 endif
 BUILD  := build/$(CC)-omp$(strip $(OMP))-blas$(strip $(BLAS))-clones$(strip $(CLONES))-san$(strip $(SAN))-cov$(strip $(COV))$(subst $() ,,$(OPT))
 
 # The equations: each of these files is compiled once per precision. The rest of ref/ is compiled once.
-TWICE  := embedding rmsnorm linear products widen rope attention cache swiglu moe loss_cross_entropy loss_kl_exact \
+TWICE  := embedding rmsnorm linear products widen rope exponential attention attention_blocks cache swiglu moe loss_cross_entropy loss_kl_exact \
           loss_balance loss_importance loss_load loss_router_z router_losses adamw show block ffn model arena
 ONCE   := $(filter-out $(TWICE:%=ref/%.c),$(wildcard ref/*.c)) $(wildcard weights/*.c tokenizer/*.c golden/*.c)
 OBJ    := $(ONCE:%.c=$(BUILD)/%.o) $(foreach f,$(TWICE),$(BUILD)/ref/$(f)_f32.o $(BUILD)/ref/$(f)_f64.o)
@@ -57,7 +58,7 @@ PYTHON  = golden/.venv/bin/python
 ifeq ($(MAKELEVEL),0)
 .NOTPARALLEL:   # `make deps test`: one goal after the other; the builds below them use all cores
 endif
-.PHONY: abuse abuse-run oom oom-run fuzz fuzz-build detection report-check false-alarms port all build deps demo test selftest lint san valgrind cov determinism golden golden-check bench bench-text install clean help kernels
+.PHONY: mutants abuse abuse-run oom oom-run io io-run fuzz fuzz-build detection report-check false-alarms port all build deps demo test selftest lint san valgrind msan m32 analyze tidy cov determinism machines golden golden-check bench bench-text install clean help kernels docs-check
 all:            ## build the library and ./mistral-ref
 	@$(MAKE) --no-print-directory -j$(JOBS) build
 
@@ -125,6 +126,15 @@ oom:            ## every command with its n-th allocation failing, n = 1, 2, ...
 	@$(MAKE) --no-print-directory -j$(JOBS) OMP=0 BLAS=0 $(if $(filter file,$(origin BUILD)),,BUILD=$(BUILD)) oom-run
 oom-run: $(BUILD)/oom
 	@$(BUILD)/oom
+IO_CALLS := open64 close fopen fopen64 stat stat64 fstat64 fchmod mkdir opendir readdir mmap64 pread64 pwrite64 write fsync \
+            rename unlink
+$(BUILD)/io: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/io/*.c)) $(FUZZ_CLI) $(LIB)
+	$(SAY)
+	$(Q)$(CC) $(FLAGS) $(LDFLAGS) $(IO_CALLS:%=-Wl,--wrap=%) -o $@ $^ $(LIBS)
+io:             ## every command with its n-th system call failing, n = 1, 2, ...; training killed while it saves (also SAN=1)
+	@$(MAKE) --no-print-directory -j$(JOBS) OMP=0 BLAS=0 $(if $(filter file,$(origin BUILD)),,BUILD=$(BUILD)) io-run
+io-run: $(BUILD)/io
+	@$(BUILD)/io
 fuzz:           ## libFuzzer on every parser under ASan and UBSan, SECONDS=20 each, TARGETS="npz chat" for some (clang)
 	@$(MAKE) --no-print-directory -j$(JOBS) fuzz-build CC=clang OPT='-O1 -g' OMP=0 BLAS=0 CLONES=0 SAN=1 FUZZING=1 BUILD=$(FUZZ_BUILD) \
 	CFLAGS='-fsanitize=fuzzer-no-link -Wno-pass-failed $(CFLAGS)'
@@ -170,15 +180,43 @@ selftest: all   ## every committed golden case against this build
 lint:           ## structure: include order, file and line size, one tag per equation, no leftovers; cppcheck
 	@tests/lint.sh
 
+docs-check: all port  ## the documents: their commands run, their options are those of --help, what they name exists
+	@tests/docs.sh
+
 san:            ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory test SAN=1
+
+# Our threads in both compilers' runtime; OpenMP's under clang, whose archer library tells ThreadSanitizer of its barriers.
+TSAN_TESTS = threads model model_ways moe linear attention backward_model backward_run
+ARCHER    := $(firstword $(wildcard /usr/lib/llvm-*/lib/libarcher.so))
+tsan:           ## threads under ThreadSanitizer: ours, and where clang has libarcher also OpenMP's loops
+	@$(MAKE) --no-print-directory tsan-run TSAN_TESTS=threads OMP=0 BLAS=0 BUILD=build/tsan-omp0
+	@$(if $(ARCHER),OMP_NUM_THREADS=4 OMP_TOOL_LIBRARIES=$(ARCHER) TSAN_OPTIONS=ignore_noninstrumented_modules=1 \
+	$(MAKE) --no-print-directory tsan-run CC=clang OMP=1 BLAS=0 BUILD=build/tsan-omp1,echo "OpenMP: skipped (no libarcher)")
+tsan-run:
+	@$(MAKE) --no-print-directory -j$(JOBS) OPT='-O1 -g' CFLAGS='-fsanitize=thread -Wno-pass-failed' $(TSAN_TESTS:%=$(BUILD)/tests/test_%)
+	@tests/run.sh $(TSAN_TESTS:%=$(BUILD)/tests/test_%)
 
 valgrind:       ## the tests under valgrind memcheck
 	@MR_WRAP="valgrind -q --error-exitcode=99 --leak-check=full" $(MAKE) --no-print-directory test OMP=0
 
-cov:            ## line coverage: ref/ 100 %, the rest 90 %
-	@find build -name "*.gcda" -delete 2>/dev/null; $(MAKE) --no-print-directory test COV=1 OPT=-O0
-	@tests/cov.sh
+msan:           ## the tests under MemorySanitizer (clang; tests/msan.sh says what is not seen)
+	@tests/msan.sh
+
+m32:            ## the tests as a 32-bit x86 program (needs libraries of i386)
+	@tests/m32.sh
+
+analyze:        ## gcc -fanalyzer
+	@tests/analyze.sh
+
+tidy:           ## clang-tidy with the checks of .clang-tidy
+	@tests/tidy.sh
+
+ALSO =# make cov: programs besides the tests, as ALSO="oom io"
+cov:            ## coverage of lines and branches; MISSING=1 lists the rest, ALSO="oom io" counts failing allocations and system calls too
+	@find build/cov -name "*.gcda" -delete 2>/dev/null; $(MAKE) --no-print-directory test COV=1 OPT=-O0 OMP=0 CLONES=0 BUILD=build/cov
+	@for also in $(ALSO); do $(MAKE) --no-print-directory -j$(JOBS) $$also-run COV=1 OPT=-O0 OMP=0 CLONES=0 BUILD=build/cov || exit 1; done
+	@tests/cov.sh build/cov
 
 report-check: all  ## reports of compare in headless Chromium, their JSON and JUnit read by other programs (python3; chromium)
 	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/port
@@ -204,8 +242,15 @@ $(BUILD)/kernels/%: tests/kernels/%.cu tests/kernels/device.cuh golden/check.h $
 false-alarms: all $(PYTHON)  ## 2,400 runs of Hugging Face's classes that must not be called wrong; its table in docs/DETECTION.md
 	@OMP_NUM_THREADS=1 $(PYTHON) tests/false_alarms.py --runs 2400 --table docs/DETECTION.md
 
-determinism:    ## one hash of a MoE trace over threads, compilers and optimisation levels
+N = 1500# mutants
+mutants:        ## changes one place of the sources at a time: does a test fail? docs/MUTANTS.md (gcc, python3; hours; N=40: minutes)
+	@python3 -B tests/mutants/run.py -n $(N) --jobs $(JOBS)
+
+determinism:    ## one hash of traces, generation and training over threads, compilers, levels; LONG=1: over all of them
 	@tests/determinism.sh
+
+machines:       ## the same on 64-bit Arm and big-endian s390x under qemu: which hashes are equal (needs cross compilers)
+	@tests/machines.sh
 
 $(PYTHON): golden/requirements.txt
 	python3 -m venv golden/.venv

@@ -230,13 +230,27 @@ static bool read_line(mr_text *line, mr_err *err) {
     return !interrupted && (byte == '\n' || line->count > 0);
 }
 
+/* flags: SA_RESTART while an answer is printed, which loses nothing; 0 while a line is awaited,
+ * which ends. */
+static void catch_interrupts(int flags) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_interrupt;
+    action.sa_flags = flags;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+}
+
 static mr_status talk(chat *c, mr_err *err) {
     const bool terminal = isatty(STDIN_FILENO) != 0;
     mr_text line = {0};
     bool done = false;
     while (!done && err->code == MR_OK) {
         if (terminal) fprintf(stderr, "> ");
-        if (!read_line(&line, err)) break;
+        catch_interrupts(0);
+        const bool more = read_line(&line, err);
+        catch_interrupts(SA_RESTART);
+        if (!more) break;
         if (line.count == 0) continue;
         if (line.byte[0] == '/') command(c, &line, &done, err);
         else turn(c, &line, err);
@@ -244,15 +258,6 @@ static mr_status talk(chat *c, mr_err *err) {
     if (terminal && !done) fprintf(stderr, "\n");
     mr_text_free(&line);
     return err->code;
-}
-
-/* A system call that waits for input must return on Ctrl-C: no SA_RESTART. */
-static void catch_interrupts(void) {
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = on_interrupt;
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
 }
 
 mr_status mr_cmd_chat(const mr_args *args, mr_err *err) {
@@ -265,7 +270,7 @@ mr_status mr_cmd_chat(const mr_args *args, mr_err *err) {
     c.logits = mr_alloc(V, sizeof *c.logits, err);
     c.probs = mr_alloc(V, sizeof *c.probs, err);
     c.order = mr_alloc(V, sizeof *c.order, err);
-    catch_interrupts();
+    catch_interrupts(SA_RESTART);
     if (args->system != NULL) set_system(&c, args->system, (idx)strlen(args->system), err);
     if (err->code == MR_OK && mr_session_language(&c.session, err) == MR_OK) talk(&c, err);
     mr_free(c.logits);

@@ -90,6 +90,7 @@ static mr_status verify(mr_comparison *c, mr_err *err) {
     if (mr_override(c->args, config, err)) return err->code;
     if (c->args->rope_layout == NULL) config->rope_layout = c->meta.rope_layout;
     if (c->args->rope_angles == NULL) config->rope_angles = c->meta.rope_angles;
+    mr_compare_conventions(c);
     c->same_run = same_run(c, &c->other);
     if (walk(c, err) == MR_OK && c->status == MR_DISAGREE && mr_compare_reading(c, err)) {
         mr_verification_free(v);
@@ -124,7 +125,9 @@ static void without_weights(mr_comparison *c) {
     mr_err ignored = {0};
     if (read_meta(c, &ignored) || read_arithmetic(c, &ignored) || mr_compare_bare(c, &ignored))
         return;
-    if (verify(c, &ignored) != MR_OK) mr_verification_free(&c->verification);
+    if (verify(c, &ignored) == MR_OK) return;
+    mr_verification_free(&c->verification);
+    fprintf(stderr, "mistral-ref: note: nothing is re-run: %s\n", ignored.text);
 }
 
 static mr_status compare(mr_comparison *c, mr_err *err) {

@@ -56,6 +56,8 @@ typedef struct {
 /* Notes what looks mistaken. MR_PROVES_NOTHING for one file compared with itself without a
  * model. */
 mr_status mr_compare_inputs(const mr_comparison *c, mr_err *err);
+/* Notes that the golden trace's own configuration is not the one that judges. */
+void      mr_compare_conventions(const mr_comparison *c);
 
 /* ---- compare_backward.c ---------------------------------------------------------------------- */
 
@@ -146,6 +148,7 @@ mr_status mr_compare_html(const mr_comparison *c, mr_err *err);         /* repor
 mr_status mr_write_report(const char *path, mr_writer *text, mr_err *err);
 /* Text of XML and HTML: < > & " escaped; what these may not hold, and what is not UTF-8, as '?'. */
 void      mr_write_escaped(mr_writer *out, const char *text);
+void      mr_write_attribute(mr_writer *out, const char *name, const char *value);   /* n="v" */
 
 /* Parts of the page: report_html_*.c */
 extern const char *const mr_html_style[], *const mr_html_script[];   /* pieces, NULL at the end */
@@ -157,6 +160,7 @@ void mr_html_routing(const mr_comparison *c, mr_writer *out);
 void mr_html_list(const mr_comparison *c, mr_writer *out);
 /* Shade of an error / bound: 0 exact, 1 to 5 inside the bound, 6 to 8 beyond. */
 int  mr_html_shade(double ratio);
+void mr_html_open(mr_writer *out, const char *title, const char *verdict);   /* up to the header */
 void mr_html_number(mr_writer *out, double x);   /* three digits; a dash for NaN */
 
 #endif

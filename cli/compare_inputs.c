@@ -2,6 +2,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "cli/compare.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,13 +21,17 @@ static bool made_here(const mr_trace *trace) {
 
 static void note(const char *text) { fprintf(stderr, "mistral-ref: note: %s\n", text); }
 
-static bool same_file(const char *a, const char *b) {
+static mr_status same_file(const char *a, const char *b, bool *same, mr_err *err) {
     struct stat x, y;
-    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+    if (stat(a, &x) != 0 || stat(b, &y) != 0)
+        return mr_fail(err, MR_BAD, "%s, %s: cannot look at them: %s", a, b, strerror(errno));
+    *same = x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+    return MR_OK;
 }
 
 mr_status mr_compare_inputs(const mr_comparison *c, mr_err *err) {
-    const bool same = same_file(c->args->model, c->args->file);
+    bool same;
+    if (same_file(c->args->model, c->args->file, &same, err)) return MR_BAD;
     if (same && c->args->against == NULL)
         return mr_fail(err, MR_PROVES_NOTHING,
                        "%s: GOLDEN and PORT are the same file, which agrees with itself whatever "
@@ -39,4 +44,28 @@ mr_status mr_compare_inputs(const mr_comparison *c, mr_err *err) {
     if (*mr_trace_meta(c->port) == '\0' && *mr_trace_meta(c->golden) != '\0')
         note("PORT has no meta: tokens, positions and conventions are taken from GOLDEN");
     return MR_OK;
+}
+
+/* One window for every layer that both have, under one rule. */
+static bool same_window(const mr_config *a, const mr_config *b) {
+    bool same = a->n_windows == b->n_windows && a->window_rule == b->window_rule;
+    for (idx i = 0; same && i < a->n_windows; i++) same = a->windows[i] == b->windows[i];
+    return same;
+}
+
+void mr_compare_conventions(const mr_comparison *c) {
+    const mr_config *config = &c->model.model.config;
+    mr_model golden;
+    if (c->bare || mr_bare_model_open(c->args->model, mr_trace_meta(c->golden), &golden, NULL))
+        return;
+    const mr_config *g = &golden.config;
+    const char *what = !same_window(g, config)             ? "--window or --window-rule"
+                       : g->rope_theta != config->rope_theta ? "--rope-theta"
+                       : g->norm_eps != config->norm_eps     ? "--norm-eps"
+                                                             : NULL;
+    if (what != NULL)
+        fprintf(stderr, "mistral-ref: note: GOLDEN was recorded with another %s than this "
+                "reference has; give compare the options that the golden trace was made with\n",
+                what);
+    mr_bare_model_close(&golden);
 }

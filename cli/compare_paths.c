@@ -1,30 +1,14 @@
 /* compare --paths: traces of one port against each other, the first against every other. */
-#include "cli/compare.h"
+#include "cli/compare_paths.h"
 
 #include <stdio.h>
 #include <string.h>
-
-#include "golden/paths.h"
-
-#define MOST 8
-
-typedef struct {
-    const mr_args *args;
-    mr_checkpoint  model;
-    bool           bare;
-    mr_arithmetic  arithmetic;
-    mr_trace      *trace[MOST];
-    mr_path        path[MOST];
-    mr_path_pair   pair[MOST];   /* of the first path and this one */
-    idx            count;
-    mr_status      status;
-} comparison;
 
 static const char *file_of(const mr_args *args, idx i) {
     return i == 0 ? args->model : i == 1 ? args->file : args->more[i - 2];
 }
 
-static mr_status open_model(comparison *c, mr_err *err) {
+static mr_status open_model(mr_paths_comparison *c, mr_err *err) {
     mr_status status = MR_MISSING;
     if (c->args->against != NULL) return mr_checkpoint_open(c->args->against, &c->model, err);
     for (idx i = 0; i < c->count && status != MR_OK; i++)
@@ -37,22 +21,24 @@ static mr_status open_model(comparison *c, mr_err *err) {
 }
 
 /* Storage of all paths: --dtype, else what the first trace's meta says. */
-static mr_status read_arithmetic(comparison *c, mr_err *err) {
+static mr_status read_arithmetic(mr_paths_comparison *c, mr_err *err) {
     static const char *const stores[] = {"f32", "f32", "bf16", "f16"},
+                             *const sums[] = {"f32", "tf32", "f32", "f32", "fp8"},
                              *const precisions[] = {"f64", "f32", "bf16", "f16"};
     int dtype = -1;
     mr_meta meta;
-    if (mr_value_word("--dtype", c->args->dtype, "f32|tf32|bf16|f16", &dtype, err)) return MR_USAGE;
+    if (mr_value_word("--dtype", c->args->dtype, "f32|tf32|bf16|f16|fp8", &dtype, err))
+        return MR_USAGE;
     if (mr_meta_read(file_of(c->args, 0), mr_trace_meta(c->trace[0]), &meta, err)) return MR_BAD;
-    const char *store = dtype >= 0 ? stores[dtype] : precisions[meta.precision];
-    mr_arithmetic_of(store, dtype == 1 ? "tf32" : "f32", &c->arithmetic);
+    const char *store = dtype >= 0 && dtype < 4 ? stores[dtype] : precisions[meta.precision];
+    mr_arithmetic_of(store, dtype >= 0 ? sums[dtype] : "f32", &c->arithmetic);
     if (meta.wide_inside && c->arithmetic.inside > 0x1p-24) c->arithmetic.inside = 0x1p-24;
     mr_meta_free(&meta);
     return MR_OK;
 }
 
-static mr_status compare(comparison *c, mr_err *err) {
-    while (c->count < MOST && file_of(c->args, c->count) != NULL) {
+static mr_status compare(mr_paths_comparison *c, mr_err *err) {
+    while (c->count < MR_MOST_PATHS && file_of(c->args, c->count) != NULL) {
         if (mr_trace_open(file_of(c->args, c->count), &c->trace[c->count], err)) return err->code;
         c->count++;
     }
@@ -91,13 +77,12 @@ static const mr_path_step *first_unequal(const mr_path_pair *p) {
     return NULL;
 }
 
-static void say_pair(const comparison *c, idx i) {
+void mr_say_pair(const mr_paths_comparison *c, idx i, char *text, size_t size) {
     const mr_path_pair *p = &c->pair[i];
     const mr_path *a = &c->path[0], *b = &c->path[i];
     const mr_path_step *s = p->parted >= 0 ? &p->step[p->parted] : first_unequal(p);
-    char text[1200];
     if (p->parted >= 0)
-        snprintf(text, sizeof text, "%s and %s part at %s, token %td of sequence %td (position "
+        snprintf(text, size, "%s and %s part at %s, token %td of sequence %td (position "
                  "%lld): the difference of their own errors is %.3g times both bounds; %td of %td "
                  "rows beyond; wrong by its own bound: %s", a->name, b->name, s->name, s->row,
                  s->sequence, (long long)s->position, s->ratio, s->beyond, s->rows,
@@ -106,27 +91,32 @@ static void say_pair(const comparison *c, idx i) {
                  : s->guilty[1]               ? b->name
                                               : "neither alone");
     else if (s == NULL)
-        snprintf(text, sizeof text, "%s and %s are equal bit for bit: %td tokens, %td tensors",
+        snprintf(text, size, "%s and %s are equal bit for bit: %td tokens, %td tensors",
                  a->name, b->name, p->rows, p->count);
     else
-        snprintf(text, sizeof text, "%s and %s: %td tokens, %td tensors, %td equal bit for bit, "
+        snprintf(text, size, "%s and %s: %td tokens, %td tensors, %td equal bit for bit, "
                  "the first that is not: %s at position %lld; largest difference %.2g of a row's "
                  "norm; %td tensors with bounds, none beyond", a->name, b->name, p->rows, p->count,
                  p->equal, s->name, (long long)s->position, largest(p), p->judged);
-    mr_report_line(p->parted >= 0 ? "PART" : "together", text);
 }
 
-static void say(const comparison *c) {
-    for (idx i = 1; i < c->count; i++) say_pair(c, i);
-    for (idx i = 0; i < c->count; i++) {
-        const mr_verification *v = &c->path[i].found;
-        char text[700];
-        if (v->first < 0) continue;
-        const mr_finding *f = &v->list[v->first];
-        snprintf(text, sizeof text, "%s alone: %s is wrong, error/bound %.3g, %td of %td beyond",
-                 c->path[i].name, f->name, f->ratio, f->beyond, f->elements);
-        mr_report_line("fault", text);
+bool mr_say_own_fault(const mr_paths_comparison *c, idx i, char *text, size_t size) {
+    const mr_verification *v = &c->path[i].found;
+    if (v->first < 0) return false;
+    const mr_finding *f = &v->list[v->first];
+    snprintf(text, size, "%s alone: %s is wrong, error/bound %.3g, %td of %td beyond",
+             c->path[i].name, f->name, f->ratio, f->beyond, f->elements);
+    return true;
+}
+
+static void say(const mr_paths_comparison *c) {
+    char text[1200];
+    for (idx i = 1; i < c->count; i++) {
+        mr_say_pair(c, i, text, sizeof text);
+        mr_report_line(c->pair[i].parted >= 0 ? "PART" : "together", text);
     }
+    for (idx i = 0; i < c->count; i++)
+        if (mr_say_own_fault(c, i, text, sizeof text)) mr_report_line("fault", text);
 }
 
 static json_t *steps(const mr_path_pair *p) {
@@ -144,7 +134,7 @@ static json_t *steps(const mr_path_pair *p) {
     return list;
 }
 
-static json_t *document(const comparison *c) {
+static json_t *document(const mr_paths_comparison *c) {
     json_t *list = json_array();
     for (idx i = 1; i < c->count; i++) {
         const mr_path_pair *p = &c->pair[i];
@@ -157,9 +147,23 @@ static json_t *document(const comparison *c) {
                      "weights", !c->bare, "pairs", list);
 }
 
+/* What is for GOLDEN and PORT only. */
+static mr_status check_options(const mr_args *args, mr_err *err) {
+    const char *odd = args->only != NULL   ? "--only"
+                      : args->map != NULL  ? "--map"
+                      : args->verbose      ? "--verbose"
+                                           : NULL;
+    return odd == NULL ? MR_OK
+                       : mr_fail(err, MR_USAGE, "compare: %s does not go with --paths; what it has "
+                                 "to say of every tensor is in --json, --html FILE and --junit "
+                                 "FILE", odd);
+}
+
 mr_status mr_compare_paths(const mr_args *args, mr_err *err) {
-    comparison c = {.args = args};
-    if (compare(&c, err) == MR_OK) {
+    mr_paths_comparison c = {.args = args};
+    if (check_options(args, err)) return MR_USAGE;
+    if (compare(&c, err) == MR_OK && (args->junit == NULL || mr_paths_junit(&c, err) == MR_OK) &&
+        (args->html == NULL || mr_paths_html(&c, err) == MR_OK)) {
         if (args->json) mr_print_json(document(&c), err);
         else say(&c);
         if (err->code == MR_OK && c.status == MR_PROVES_NOTHING)

@@ -119,7 +119,8 @@ static void say_counts(const mr_comparison *c) {
     char recorded[120], weights[64] = "";
     const idx need = mr_count_needing(c);
     mr_say_recorded(c, recorded, sizeof recorded);
-    if (need > 0) snprintf(weights, sizeof weights, ", %td need weights", need);
+    if (need > 0) snprintf(weights, sizeof weights, ", %td need weights (--model MODEL)",
+                           need);
     if (v->count > 0)
         say("tensors", "%td verified: %td faults, %td explained, %td prove nothing%s; largest "
             "error/bound of the others %.3g (stored in %s, sums in %s%s)", v->count - need, faults,

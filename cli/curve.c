@@ -79,9 +79,9 @@ static void draw_axes(mr_writer *t, const mr_curve *c, const axis *a, idx top, c
     }
     const double span = c->rows > 1 ? (double)(c->rows - 1) : 1;
     const double tick = fmax(1, round_tick(span));
-    for (double step = tick; step <= (double)c->rows; step += tick)
-        mr_writer_add(t, "<text class=\"x\" x=\"%.1f\" y=\"%td\">%.0f</text>\n", x_of(c, step),
-                      top + HEIGHT + 16, step);
+    for (idx i = 1; (double)i * tick <= (double)c->rows; i++)
+        mr_writer_add(t, "<text class=\"x\" x=\"%.1f\" y=\"%td\">%.0f</text>\n",
+                      x_of(c, (double)i * tick), top + HEIGHT + 16, (double)i * tick);
 }
 
 /* Means of groups of steps. */

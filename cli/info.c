@@ -19,16 +19,16 @@ static json_t *document(const mr_config *c, const char *warning, idx context) {
         "attention_parameters_per_layer", (json_int_t)s.attention, "ffn_parameters",
         (json_int_t)s.ffn, "flops_per_token", (json_int_t)s.flops_token, "flops_per_attended_key",
         (json_int_t)s.flops_key, "cache_elements_per_token", (json_int_t)s.cache_token,
-        "cache_bytes_per_token_16bit", (json_int_t)(2 * s.cache_token), "context",
+        "cache_bytes_per_token_16bit", 2 * (json_int_t)s.cache_token, "context",
         (json_int_t)context, "cache_elements", (json_int_t)cache, "flops_per_token_at_context",
         (double)s.flops_token + (double)s.flops_key * attended(c, context));
     json_object_set_new(d, "weight_bytes",
-                        json_pack("{s:I,s:I,s:I,s:I}", "f64", (json_int_t)(8 * s.total), "f32",
-                                  (json_int_t)(4 * s.total), "bf16", (json_int_t)(2 * s.total),
-                                  "f16", (json_int_t)(2 * s.total)));
+                        json_pack("{s:I,s:I,s:I,s:I}", "f64", 8 * (json_int_t)s.total, "f32",
+                                  4 * (json_int_t)s.total, "bf16", 2 * (json_int_t)s.total,
+                                  "f16", 2 * (json_int_t)s.total));
     json_object_set_new(
         d, "cache_bytes",
-        json_pack("{s:I,s:I}", "f32", (json_int_t)(4 * cache), "bf16", (json_int_t)(2 * cache)));
+        json_pack("{s:I,s:I}", "f32", 4 * (json_int_t)cache, "bf16", 2 * (json_int_t)cache));
     if (warning[0] != '\0') json_object_set_new(d, "note", json_string(warning));
     return d;
 }
@@ -64,7 +64,7 @@ static void print_text(const mr_config *c, const char *warning, idx context) {
     printf("FLOPs per token     %lld + %lld per attended key\n", (long long)s.flops_token,
            (long long)s.flops_key);
     printf("cache per token     %lld elements, %lld bytes in 16 bits\n", (long long)s.cache_token,
-           (long long)(2 * s.cache_token));
+           2 * (long long)s.cache_token);
     printf("cache at %td tokens  %s in 16 bits, %s in f32\n", context, human(half, 2 * cache),
            human(full, 4 * cache));
     printf("FLOPs at %td tokens  %.6g for the next token\n", context,

@@ -1,6 +1,9 @@
 /* mistral-ref: picks the subcommand, reports its one message, and exits with its status. */
+#define _POSIX_C_SOURCE 200809L
+
 #include "cli/cli.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +20,8 @@ static const mr_command commands[] = {
     {"routing", CMD_ROUTING, 1, 2, mr_cmd_routing, "MODEL (-p TEXT | --tokens I,I,.. | FILE)",
      "which experts each token chose"},
     {"compare", CMD_COMPARE, 2, 8, mr_cmd_compare,
-     "GOLDEN PORT --model MODEL [--dtype f32|tf32|bf16|f16] [--map hf|native|FILE] | --paths A B..",
+     "GOLDEN PORT --model MODEL [--dtype f32|tf32|bf16|f16|fp8] [--map hf|native|FILE] | "
+     "--paths A B..",
      "which operation of a port is wrong, since where, and why"},
     {"info", CMD_INFO, 1, 1, mr_cmd_info, "MODEL|CONFIG|TRACE",
      "sizes, parameters, FLOPs, memory; the tensors of a trace"},
@@ -58,20 +62,26 @@ static bool asks_help(const char *word) {
     return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
 }
 
+/* The command's status; a result that could not be written is a failure too. */
+static int finish(mr_status status, const mr_err *err) {
+    const bool verdict = err->code < MR_USAGE || err->code == MR_PROVES_NOTHING;
+    const bool lost = (fflush(stdout) != 0 || ferror(stdout)) && verdict;
+    if (lost) fprintf(stderr, "mistral-ref: writing to standard output failed\n");
+    else if (err->code != MR_OK) fprintf(stderr, "mistral-ref: %s\n", err->text);
+    return lost ? MR_BAD : (int)status;
+}
+
 static int help_of(const mr_command *command) {
     printf("mistral-ref %s %s\n%s\n\n", command->name, command->synopsis, command->help);
     mr_print_options(command);
-    return MR_OK;
+    return finish(MR_OK, &(mr_err){0});
 }
 
-/* The command's status; a result that could not be written is a failure too. */
-static int finish(mr_status status, const mr_err *err) {
-    if ((fflush(stdout) != 0 || ferror(stdout)) && status == MR_OK) {
-        fprintf(stderr, "mistral-ref: writing to standard output failed\n");
-        return MR_BAD;
-    }
-    if (err->code != MR_OK) fprintf(stderr, "mistral-ref: %s\n", err->text);
-    return (int)status;
+/* The number of a closed standard stream would go to the next file that is opened, and messages
+ * into that file. What takes its place can not be used, so a result is still a failure. */
+static void fill_standard_streams(void) {
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0) open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
 }
 
 /* jansson 2.14 drops characters and elements, or aborts, when an allocation of its own fails
@@ -85,6 +95,7 @@ static void *json_memory(size_t size) {
 
 int main(int argc, char **argv) {
     json_set_alloc_funcs(json_memory, free);   /* jansson's allocator, not ours */
+    fill_standard_streams();
     if (argc < 2) {
         usage(stderr);
         return MR_USAGE;

@@ -32,6 +32,12 @@ void mr_write_escaped(mr_writer *out, const char *text) {
     }
 }
 
+void mr_write_attribute(mr_writer *out, const char *name, const char *value) {
+    mr_writer_add(out, " %s=\"", name);
+    mr_write_escaped(out, value);
+    mr_writer_add(out, "\"");
+}
+
 mr_status mr_write_report(const char *path, mr_writer *text, mr_err *err) {
     mr_atomic file = {0};
     if (text->status == MR_OK && mr_atomic_open(&file, path, err) == MR_OK) {

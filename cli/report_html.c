@@ -61,18 +61,22 @@ static void footer(const mr_comparison *c, mr_writer *out) {
                        "docs/NUMERICS.md derives the bounds.</p></footer>\n");
 }
 
+void mr_html_open(mr_writer *out, const char *title, const char *verdict) {
+    mr_writer_add(out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+                       "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
+                       "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src "
+                       "'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'\"><title>");
+    mr_write_escaped(out, title);
+    mr_writer_add(out, " %s</title><style>\n", verdict);
+    for (int i = 0; mr_html_style[i] != NULL; i++)
+        mr_writer_bytes(out, mr_html_style[i], (idx)strlen(mr_html_style[i]));
+    mr_writer_add(out, "\n</style></head><body><a class=\"skip\" href=\"#main\">To the report</a>"
+                       "\n");
+}
+
 mr_status mr_compare_html(const mr_comparison *c, mr_err *err) {
     mr_writer out = {.err = err};
-    mr_writer_add(&out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-                        "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
-                        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src "
-                        "'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'\"><title>");
-    mr_write_escaped(&out, c->args->file);
-    mr_writer_add(&out, " %s</title><style>\n", mr_overall(c));
-    for (int i = 0; mr_html_style[i] != NULL; i++)
-        mr_writer_bytes(&out, mr_html_style[i], (idx)strlen(mr_html_style[i]));
-    mr_writer_add(&out, "\n</style></head><body><a class=\"skip\" href=\"#main\">To the report</a>"
-                        "\n");
+    mr_html_open(&out, c->args->file, mr_overall(c));
     header(c, &out);
     mr_writer_add(&out, "<main id=\"main\">\n");
     mr_html_fault(c, &out);

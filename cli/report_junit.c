@@ -6,20 +6,14 @@
 #include <stdio.h>
 #include <string.h>
 
-static void attribute(mr_writer *out, const char *name, const char *value) {
-    mr_writer_add(out, " %s=\"", name);
-    mr_write_escaped(out, value);
-    mr_writer_add(out, "\"");
-}
-
 static void open_case(mr_writer *out, const char *tensor) {
     const char *rest;
     char class[64] = "mistral-ref.model";
     const idx layer = mr_name_layer(tensor, &rest);
     if (layer >= 0) snprintf(class, sizeof class, "mistral-ref.layers.%td", layer);
     mr_writer_add(out, "    <testcase");
-    attribute(out, "classname", class);
-    attribute(out, "name", tensor);
+    mr_write_attribute(out, "classname", class);
+    mr_write_attribute(out, "name", tensor);
     mr_writer_add(out, " time=\"0\"");
 }
 
@@ -29,7 +23,7 @@ static void failure(const mr_comparison *c, const mr_finding *f, mr_writer *out)
     snprintf(text, sizeof text, "error/bound %.3g, %td of %td elements beyond", f->ratio,
              f->beyond, f->elements);
     mr_writer_add(out, ">\n      <failure type=\"fault\"");
-    attribute(out, "message", text);
+    mr_write_attribute(out, "message", text);
     mr_writer_add(out, ">");
     if (f->worst >= 0) {
         snprintf(text, sizeof text,
@@ -72,7 +66,7 @@ static void unjudged(const mr_measured *m, mr_writer *out) {
                  m->distance.relative, m->distance.max_abs);
     open_case(out, m->name);
     mr_writer_add(out, "><skipped");
-    attribute(out, "message", text);
+    mr_write_attribute(out, "message", text);
     mr_writer_add(out, "/></testcase>\n");
 }
 
@@ -85,7 +79,7 @@ static void others(const mr_comparison *c, mr_writer *out) {
     if (!other_faults(c)) return;
     open_case(out, "cache and layouts");
     mr_writer_add(out, ">\n      <failure type=\"fault\"");
-    attribute(out, "message", "slots or orders of elements that no right program has");
+    mr_write_attribute(out, "message", "slots or orders of elements that no right program has");
     mr_writer_add(out, ">");
     for (idx i = 0; i < c->ring.count; i++) {
         const mr_ring_fault *f = &c->ring.list[i];
@@ -113,8 +107,8 @@ static void properties(const mr_comparison *c, mr_writer *out) {
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
         if (list[i][1] == NULL) continue;
         mr_writer_add(out, "      <property");
-        attribute(out, "name", list[i][0]);
-        attribute(out, "value", list[i][1]);
+        mr_write_attribute(out, "name", list[i][0]);
+        mr_write_attribute(out, "value", list[i][1]);
         mr_writer_add(out, "/>\n");
     }
     mr_writer_add(out, "    </properties>\n");

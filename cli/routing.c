@@ -15,7 +15,7 @@ static bool tap(void *user, const mr_tensor *t) {
     picks *p = user;
     idx layer;
     char kind[32];
-    if (sscanf(t->name, "layers.%td.%31s", &layer, kind) != 2) return false;
+    if (sscanf(t->name, "layers.%9td.%31s", &layer, kind) != 2) return false;
     const bool experts = strcmp(kind, "router_experts") == 0,
                weights = strcmp(kind, "router_weights") == 0;
     if (t->data == NULL || !(experts || weights)) return experts || weights;

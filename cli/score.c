@@ -23,7 +23,7 @@ static mr_status each(void *user, mr_session *s, idx start, idx count, mr_err *e
         t->scored++;
         if (t->list != NULL)
             json_array_append_new(
-                t->list, json_pack("{s:I,s:I,s:o}", "position", (json_int_t)(start + r + 1), "id",
+                t->list, json_pack("{s:I,s:I,s:o}", "position", (json_int_t)start + r + 1, "id",
                                    (json_int_t)id, "logprob", mr_json_real(logp)));
         else printf("%td\t%ld\t%.9g\n", start + r + 1, (long)id, logp);
     }

@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,10 +43,11 @@ static mr_status push(list *l, const char *folder, const char *name, mr_err *err
 /* Traces in `folder` and in the folders directly below it. */
 static mr_status find(list *l, const char *folder, int depth, mr_err *err) {
     DIR *dir = opendir(folder);
-    if (dir == NULL) return MR_OK;
+    if (dir == NULL && (errno == ENOTDIR || errno == ENOENT)) return MR_OK;
+    if (dir == NULL) return mr_fail(err, MR_BAD, "%s: cannot open: %s", folder, strerror(errno));
     const struct dirent *entry;
     mr_status status = MR_OK;
-    while (status == MR_OK && (entry = readdir(dir)) != NULL) {
+    while (status == MR_OK && (errno = 0, entry = readdir(dir)) != NULL) {
         const size_t length = strlen(entry->d_name);
         if (entry->d_name[0] == '.') continue;
         if (length > 4 && strcmp(entry->d_name + length - 4, ".npz") == 0)
@@ -56,6 +58,8 @@ static mr_status find(list *l, const char *folder, int depth, mr_err *err) {
                 status = find(l, below, depth - 1, err);
         }
     }
+    if (status == MR_OK && errno != 0)
+        status = mr_fail(err, MR_BAD, "%s: cannot list: %s", folder, strerror(errno));
     closedir(dir);
     return status;
 }

@@ -35,13 +35,16 @@ static mr_status read_prompt(const mr_args *args, const char *file, mr_session *
     return encode(s, text, file != NULL ? s->text.count : (idx)strlen(text), err);
 }
 
-/* A folder without a tokenizer is fine until text is needed. */
+/* A folder without a tokenizer is fine until text is needed; with one that can not be used, text
+ * becomes ids, and a note says why. */
 static mr_status open_tokenizer(const mr_args *args, mr_session *s, mr_err *err) {
     mr_err missing = {0};
     const mr_status status = mr_tokenizer_open(args->model, &s->tokenizer, &missing);
     if (status == MR_OK) return MR_OK;
     s->tokenizer = NULL;
-    return args->tokens == NULL ? mr_fail(err, status, "%s", missing.text) : MR_OK;
+    if (args->tokens == NULL) return mr_fail(err, status, "%s", missing.text);
+    if (mr_tokenizer_there(args->model)) fprintf(stderr, "mistral-ref: note: %s\n", missing.text);
+    return MR_OK;
 }
 
 mr_status mr_session_open(const mr_args *args, const char *file, mr_session *s, mr_err *err) {

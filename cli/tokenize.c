@@ -6,6 +6,7 @@
 
 #include "tokenizer/base64.h"
 #include "tokenizer/lists.h"
+#include "weights/json.h"
 
 static json_t *string_of(const mr_text *text) {
     return json_stringn(text->count > 0 ? text->byte : "", (size_t)text->count);
@@ -56,8 +57,12 @@ static mr_status answer(const mr_tokenizer *t, const char *line, size_t length, 
     json_error_t reason;
     mr_err one = {0};
     mr_text text = {0};
-    json_t *request = json_loadb(line, length, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &reason);
-    if (request == NULL) mr_fail(&one, MR_BAD, "not JSON: %s", reason.text);
+    json_t *request = NULL;
+    if (mr_json_deep(line, (idx)length))
+        mr_fail(&one, MR_BAD, "JSON of more than %d levels", MR_JSON_DEPTH);
+    else if ((request = json_loadb(line, length, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES,
+                                   &reason)) == NULL)
+        mr_fail(&one, MR_BAD, "not JSON: %s", reason.text);
     else if (read_request(t, request, bos, ids, &one) == MR_OK)
         mr_tokenizer_decode(t, ids->id, ids->count, &text, &one);
     json_decref(request);

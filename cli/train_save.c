@@ -26,6 +26,43 @@ static bool holds(const char *folder, const char *name) {
     return there;
 }
 
+static bool begins(const char *name, const char *start) {
+    return strncmp(name, start, strlen(start)) == 0;
+}
+
+/* What may lie beside a model, and what is written here. */
+static const char *const beside[] = {"tokenizer", "tekken", "special_tokens_map", "added_tokens",
+                                     "chat_template", "generation_config"};
+static const char *const ours[] = {MR_TRAIN_FILE, "model.safetensors", "consolidated.safetensors",
+                                   "config.json", "params.json"};
+
+static bool among(const char *name, const char *const *starts, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (begins(name, starts[i])) return true;
+    return false;
+}
+
+static bool is_beside(const char *name) {
+    return among(name, beside, sizeof beside / sizeof *beside);
+}
+
+/* The name of weights/atomic.h under which a killed process left what it was writing. */
+static bool is_leftover(const char *name) {
+    return strstr(name, ".tmp-") != NULL &&
+           (is_beside(name) || among(name, ours, sizeof ours / sizeof *ours));
+}
+
+static void remove_leftovers(const char *from) {
+    DIR *folder = opendir(from);
+    if (folder == NULL) return;
+    for (const struct dirent *e; (e = readdir(folder)) != NULL;) {
+        char *path = is_leftover(e->d_name) ? mr_string_path(from, e->d_name, NULL) : NULL;
+        if (path != NULL) unlink(path);
+        mr_free(path);
+    }
+    closedir(folder);
+}
+
 /* A folder of another run or model is never written over. */
 mr_status mr_train_prepare_folder(const mr_trainer *t, mr_err *err) {
     static const char *const names[] = {MR_TRAIN_FILE, "config.json", "params.json"};
@@ -35,40 +72,45 @@ mr_status mr_train_prepare_folder(const mr_trainer *t, mr_err *err) {
         if (holds(folder, names[i]))
             return mr_fail(err, MR_USAGE, "%s: holds %s of another run or model; choose another "
                            "folder, or go on with --resume %s", folder, names[i], folder);
+    remove_leftovers(folder);
     return MR_OK;
 }
 
-static bool begins(const char *name, const char *start) {
-    return strncmp(name, start, strlen(start)) == 0;
-}
-
-static mr_status copy_file(const char *from, const char *to, const char *name, mr_err *err) {
-    char *source = mr_string_path(from, name, err), *target = mr_string_path(to, name, err);
+static mr_status copy(const char *source, const char *target, mr_err *err) {
     mr_text text = {0};
     mr_atomic file = {0};
-    mr_status status = source != NULL && target != NULL ? mr_value_file(source, &text, err)
-                                                        : MR_BAD;
+    mr_status status = mr_value_file(source, &text, err);
     if (status == MR_OK) status = mr_atomic_open(&file, target, err);
     if (status == MR_OK) status = mr_atomic_write(&file, text.byte, text.count, err);
     if (status == MR_OK) status = mr_atomic_commit(&file, err);
     mr_atomic_abandon(&file);
     mr_text_free(&text);
+    return status;
+}
+
+/* What is there already stays. */
+static mr_status copy_file(const char *from, const char *to, const char *name, mr_err *err) {
+    struct stat about;
+    char *source = mr_string_path(from, name, err), *target = mr_string_path(to, name, err);
+    mr_status status = source != NULL && target != NULL ? MR_OK : MR_BAD;
+    if (status == MR_OK && stat(target, &about) != 0) status = copy(source, target, err);
     mr_free(source);
     mr_free(target);
     return status;
 }
 
-/* Everything about text that lies beside the model, as it is; what is there already stays. */
+/* Everything about text that lies beside the model, as it is. */
 static mr_status copy_tokenizer(const char *from, const char *to, mr_err *err) {
-    static const char *const starts[] = {"tokenizer", "tekken", "special_tokens_map",
-                                         "added_tokens", "chat_template", "generation_config"};
     DIR *folder = opendir(from);
+    const struct dirent *e;
     mr_status status = MR_OK;
-    if (folder == NULL) return mr_fail(err, MR_BAD, "%s: cannot be opened as a folder", from);
-    for (const struct dirent *e; status == MR_OK && (e = readdir(folder)) != NULL;)
-        for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
-            if (begins(e->d_name, starts[i]) && !holds(to, e->d_name))
-                status = copy_file(from, to, e->d_name, err);
+    if (folder == NULL)
+        return mr_fail(err, MR_BAD, "%s: cannot be opened as a folder: %s", from, strerror(errno));
+    while (status == MR_OK && (errno = 0, e = readdir(folder)) != NULL)
+        if (is_beside(e->d_name) && !is_leftover(e->d_name))
+            status = copy_file(from, to, e->d_name, err);
+    if (status == MR_OK && errno != 0)
+        status = mr_fail(err, MR_BAD, "%s: cannot list: %s", from, strerror(errno));
     closedir(folder);
     return status;
 }
@@ -133,23 +175,6 @@ mr_status mr_train_save(mr_trainer *t, mr_err *err) {
     mr_free(path);
     json_decref(state.settings);
     return status;
-}
-
-/* A killed process leaves the file it was writing under a temporary name. */
-static void remove_leftovers(const char *from) {
-    static const char *const starts[] = {MR_TRAIN_FILE ".tmp-", "model.safetensors.tmp-",
-                                         "consolidated.safetensors.tmp-", "config.json.tmp-",
-                                         "params.json.tmp-"};
-    DIR *folder = opendir(from);
-    if (folder == NULL) return;
-    for (const struct dirent *e; (e = readdir(folder)) != NULL;)
-        for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
-            char *path = begins(e->d_name, starts[i]) ? mr_string_path(from, e->d_name, NULL)
-                                                      : NULL;
-            if (path != NULL) unlink(path);
-            mr_free(path);
-        }
-    closedir(folder);
 }
 
 mr_status mr_train_resume(mr_trainer *t, mr_err *err) {

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "tokenizer/lists.h"
+#include "weights/input.h"
 
 mr_status mr_value_int(const char *option, const char *text, int64_t least, int64_t most,
                        int64_t *out, mr_err *err) {
@@ -71,7 +72,7 @@ static mr_status read_all(FILE *in, const char *path, mr_text *out, mr_err *err)
     size_t got;
     do {
         if (mr_text_reserve(out, 65536, err)) return MR_BAD;
-        got = fread(out->byte + out->count, 1, 65535, in);
+        got = mr_input_read(out->byte + out->count, 65535, in);
         out->count += (idx)got;
     } while (got > 0);
     out->byte[out->count] = '\0';
@@ -81,7 +82,7 @@ static mr_status read_all(FILE *in, const char *path, mr_text *out, mr_err *err)
 
 mr_status mr_value_file(const char *path, mr_text *out, mr_err *err) {
     if (strcmp(path, "-") == 0) return read_all(stdin, "standard input", out, err);
-    FILE *in = fopen(path, "rb");
+    FILE *in = mr_input_open(path);
     if (in == NULL) return mr_fail(err, MR_BAD, "%s: cannot be opened: %s", path, strerror(errno));
     const mr_status status = read_all(in, path, out, err);
     fclose(in);

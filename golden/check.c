@@ -94,7 +94,7 @@ void mr_check_add(mr_check *c, const char *name, part_kind kind, part_use use, i
     for (p->rank = 0; p->rank < 3 && dim[p->rank] != NO_DIM; p->rank++)
         p->dim[p->rank] = dim[p->rank];
     const idx n = mr_count(p->rank, p->dim);
-    if (n < 1 || n > INT32_MAX) {
+    if (n < 1 || n > INT32_MAX || n > MR_IDX_MAX / 16) {   /* 16: the bytes of two zones, too */
         mr_fail(&c->err, MR_USAGE, "%s: array %s would have no elements, or 2^31; set the sizes "
                 "that docs/KERNELS.md lists for this operation", c->plan.operation, name);
         return;
@@ -145,6 +145,18 @@ static const operation *find(const char *name) {
     return NULL;
 }
 
+/* Sums of two sizes must not overflow anywhere. */
+static mr_status read_sizes(mr_check *c) {
+    const mr_check_plan *p = &c->plan;
+    const idx size[] = {p->tokens, p->width, p->outputs, p->heads, p->kv_heads, p->head_dim,
+                        p->window, p->seen, p->slots, p->vocab, p->experts, p->chosen};
+    for (size_t i = 0; i < sizeof size / sizeof *size; i++)
+        if (size[i] >= (idx)1 << 30)
+            return mr_fail(&c->err, MR_USAGE, "%s: a size is %td, expected below 2^30",
+                           p->operation, size[i]);
+    return MR_OK;
+}
+
 static mr_status read_plan(mr_check *c) {
     const mr_check_plan *p = &c->plan;
     mr_arithmetic inner;
@@ -163,7 +175,7 @@ static mr_status read_plan(mr_check *c) {
     if (p->inside != NULL) c->a.inside = inner.store;
     if (p->fill < 0 || p->fill > MR_FILL_OWN || p->fill == MR_FILLS)
         return mr_fail(&c->err, MR_USAGE, "fill: %d is no mr_check_inputs", p->fill);
-    return MR_OK;
+    return read_sizes(c);
 }
 
 void mr_check_begin(mr_check *c) {

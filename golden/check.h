@@ -38,10 +38,10 @@ typedef struct {
     const char *sum;            /* sums: "f32", "tf32", "fp8", "bf16", "f16"; NULL: f32 */
     int         fill;           /* mr_check_inputs */
     uint64_t    seed;
-    int64_t     tokens, width, outputs, heads, kv_heads, head_dim;
-    int64_t     window;         /* keys that a query sees, itself included; 0: all up to itself */
-    int64_t     seen, slots;    /* tokens cached before the call; slots of the ring */
-    int64_t     vocab, experts, chosen;
+    ptrdiff_t   tokens, width, outputs, heads, kv_heads, head_dim;   /* sizes: below 2^30 each */
+    ptrdiff_t   window;         /* keys that a query sees, itself included; 0: all up to itself */
+    ptrdiff_t   seen, slots;    /* tokens cached before the call; slots of the ring */
+    ptrdiff_t   vocab, experts, chosen;
     double      eps, theta;
     int         half_split;     /* rotary pairs (i, i + D/2); 0: (2i, 2i + 1) */
     int         finite_unused;  /* slots that hold no key: large numbers; 0: NaN */

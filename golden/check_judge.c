@@ -103,7 +103,7 @@ static size_t put_index(char *text, size_t size, const part *p, idx i) {
     for (int r = p->rank - 1; r >= 0; r--) at[r] = i % p->dim[r], i /= p->dim[r];
     int n = snprintf(text, size, "%s[%td", p->is.name, at[0]);
     for (int r = 1; r < p->rank; r++) n += snprintf(text + n, size - (size_t)n, ",%td", at[r]);
-    return (size_t)(n + snprintf(text + n, size - (size_t)n, "]"));
+    return (size_t)n + (size_t)snprintf(text + n, size - (size_t)n, "]");
 }
 
 /* "rmsnorm, f32, inputs all negative, x [33,127] g [127]" */

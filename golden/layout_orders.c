@@ -181,30 +181,62 @@ static void try_tables(mr_layout_search *s, letters *l, bool grouped) {
         }
 }
 
-/* [B,H,columns,keys]: of every sequence its own square, the rest of ours is masked. */
-static void try_squares(mr_layout_search *s, bool left) {
+/* A square per sequence, of which ours holds the rest as masked. b sequences, h heads, t columns,
+ * s keys. */
+static const struct {
+    const char *order, *words;
+} square_orders[] = {
+    {"bhts", ""},
+    {"hbts", "heads before sequences, "},
+    {"bths", "tokens before heads, "},
+    {"tbhs", "tokens, sequences, then heads, "},
+};
+
+/* Element (h, i, j) of our table is where in the source? -1: masked. NULL: the shape is another. */
+static idx *squares(mr_layout_search *s, const char *order, bool left) {
     const mr_mapping_sizes *z = &s->map->sizes;
-    const mr_tensor *t = s->source_shape;
     const idx H = s->want_shape->dim[0], T = s->want_shape->dim[1], S = s->want_shape->dim[2];
-    if (t->rank != 4 || t->dim[0] != z->n_seqs || t->dim[1] != H || T != S || T != z->T) return;
-    const idx rows = t->dim[2], keys = t->dim[3];
-    idx *pick = mr_mapping_block(s->map, s->count, s->err), first = 0;
+    idx size[128] = {0}, stride[128] = {0}, longest = 0, first = 0,
+        total = 1;
+    for (int i = 3; i >= 0; i--) {
+        size[(int)order[i]] = s->source_shape->dim[i];
+        stride[(int)order[i]] = total;
+        total *= s->source_shape->dim[i];
+    }
+    for (idx b = 0; b < z->n_seqs; b++) longest = z->length[b] > longest ? z->length[b] : longest;
+    if (size['b'] != z->n_seqs || size['h'] != H || size['t'] < longest || size['s'] < longest)
+        return NULL;
+    idx *pick = mr_mapping_block(s->map, s->count, s->err);
     for (idx i = 0; pick != NULL && i < s->count; i++) pick[i] = -1;
     for (idx b = 0; pick != NULL && b < z->n_seqs; first += z->length[b++]) {
-        const idx n = z->length[b], pad_t = left ? rows - n : 0, pad_s = left ? keys - n : 0;
-        if (n > rows || n > keys) return;
+        const idx n = z->length[b], row = left ? size['t'] - n : 0, key = left ? size['s'] - n : 0;
         for (idx h = 0; h < H; h++)
             for (idx i = 0; i < n; i++)
                 for (idx j = 0; j < n; j++)
                     pick[(h * T + first + i) * S + first + j] =
-                        ((b * H + h) * rows + pad_t + i) * keys + pad_s + j;
+                        b * stride['b'] + h * stride['h'] + (row + i) * stride['t'] +
+                        (key + j) * stride['s'];
     }
-    mr_view v = {.source = s->whole.source, .scale = 1, .rank = 3, .pick = pick,
-                 .fill = strcmp(s->part, "probs") == 0 ? 0 : -(double)INFINITY};
-    memcpy(v.dim, s->want_shape->dim, sizeof v.dim);
-    if (pick != NULL)
-        mr_layout_consider(s, &v, left ? "a batch padded on the left" : "a batch padded on the "
-                           "right", false);
+    return pick;
+}
+
+static void try_squares(mr_layout_search *s, bool left) {
+    const mr_mapping_sizes *z = &s->map->sizes;
+    const idx T = s->want_shape->dim[1];
+    if (s->source_shape->rank != 4 || T != s->want_shape->dim[2] || T != z->T) return;
+    /* one sequence without padding is a table as any other */
+    const int orders = z->n_seqs == 1 && mr_view_count(&s->whole) == s->count ? 1 : 4;
+    for (int o = 0; o < orders; o++) {
+        idx *pick = squares(s, square_orders[o].order, left);
+        if (pick == NULL) continue;
+        mr_view v = {.source = s->whole.source, .scale = 1, .rank = 3, .pick = pick,
+                     .fill = strcmp(s->part, "probs") == 0 ? 0 : -(double)INFINITY};
+        char words[MR_LAYOUT_WORDS];
+        memcpy(v.dim, s->want_shape->dim, sizeof v.dim);
+        snprintf(words, sizeof words, "%sa batch padded on the %s", square_orders[o].words,
+                 left ? "left" : "right");
+        mr_layout_consider(s, &v, words, false);
+    }
 }
 
 /* ---- all ------------------------------------------------------------------------------------- */

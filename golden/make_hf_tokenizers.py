@@ -13,6 +13,9 @@ compared with the committed ones, exit status 1 when they differ.
     hf_tekken     converted from Tekken: its pattern, bytes, merges ignored for whole words
     hf_gpt2       bytes, GPT-2's pattern, added tokens of every kind
     hf_nfkc       NFKC, small letters, words between blanks, unknown characters
+    hf_llama3     bytes, Llama 3's pattern: up to three digits, contractions in any case
+    hf_qwen2      NFC, then bytes, Qwen 2's pattern: single digits
+    hf_bytes      bytes as a normalizer, before anything is split
 """
 import argparse
 import json
@@ -80,6 +83,26 @@ def make_gpt2(folder):
     save(made, folder / "hf_gpt2.json")
 
 
+def make_split(folder, name, pattern, normalizer):
+    made = Tokenizer(models.BPE(ignore_merges=name == "hf_llama3"))
+    made.normalizer = normalizer
+    made.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(pattern), "isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    made.decoder = decoders.ByteLevel()
+    train(made, 600, special_tokens=["<|begin|>", "<|end|>"],
+          initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    save(made, folder / (name + ".json"))
+
+
+def make_bytes(folder):
+    made = Tokenizer(models.BPE())
+    made.normalizer = normalizers.ByteLevel()
+    made.decoder = decoders.ByteLevel()
+    train(made, 600, initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    save(made, folder / "hf_bytes.json")
+
+
 def make_nfkc(folder):
     made = Tokenizer(models.BPE(unk_token="[UNK]", fuse_unk=True))
     made.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase(),
@@ -116,6 +139,9 @@ def make(folder):
     make_tekken_json(folder)
     make_gpt2(folder)
     make_nfkc(folder)
+    make_split(folder, "hf_llama3", hf_cases.LLAMA3, None)
+    make_split(folder, "hf_qwen2", hf_cases.QWEN2, normalizers.NFC())
+    make_bytes(folder)
 
 
 def compare(folder):

@@ -28,7 +28,7 @@ static idx size_of(const mr_mapping_sizes *s, const json_t *value) {
                    {'E', s->E}, {'K', s->K}, {'V', s->V}, {'S', s->S}, {'B', s->n_seqs}};
     const char *text = json_string_value(value);
     idx total = 1;
-    if (json_is_integer(value)) return (idx)json_integer_value(value);
+    if (json_is_integer(value)) return mr_json_idx(value);
     for (char sign = '*'; text != NULL; sign = *text++) {
         idx one = 0;
         if (isdigit((unsigned char)*text))
@@ -81,7 +81,7 @@ static bool from_half(mr_view *v) {
 /* Picks indices along an axis, in any order: [axis, [i, i, ...]]. */
 static bool take(const reader *r, const json_t *step, mr_view *v) {
     const json_t *list = json_array_get(step, 1);
-    const idx axis = (idx)json_integer_value(json_array_get(step, 0)),
+    const idx axis = mr_json_idx(json_array_get(step, 0)),
               n = (idx)json_array_size(list);
     if (!json_is_integer(json_array_get(step, 0)) || axis < 0 || axis >= v->rank || n < 1 ||
         v->pick != NULL) return false;
@@ -94,7 +94,7 @@ static bool take(const reader *r, const json_t *step, mr_view *v) {
     if (pick == NULL) return false;
     for (idx i = 0; i < count; i++) {
         const json_t *one = json_array_get(list, (size_t)(i / inner % n));
-        const idx j = (idx)json_integer_value(one);
+        const idx j = mr_json_idx(one);
         if (!json_is_integer(one) || j < 0 || j >= v->dim[axis]) return false;
         pick[i] = mr_view_place(v, (i / inner / n * v->dim[axis] + j) * inner + i % inner);
     }
@@ -104,7 +104,7 @@ static bool take(const reader *r, const json_t *step, mr_view *v) {
 }
 
 static bool one_step(const reader *r, const char *word, const json_t *value, mr_view *v) {
-    idx n[MR_MAX_RANK];
+    idx n[MR_MAX_RANK] = {0};
     const int count = json_is_array(value) ? numbers(r, value, n) : 0;
     if (strcmp(word, "take") == 0) return take(r, value, v);
     if (strcmp(word, "scale") == 0 && json_is_number(value)) {
@@ -132,7 +132,7 @@ static mr_status steps(const reader *r, const json_t *list, mr_view *v) {
     if (list != NULL && !json_is_array(list)) return refuse(r, "\"steps\" must be a list", "");
     json_array_foreach((json_t *)list, i, step) {
         void *it = json_object_iter(step);
-        char text[160], shape[96] = "";
+        char text[200], shape[96] = "";
         for (int a = 0; a < v->rank; a++) {
             const size_t at = strlen(shape);
             snprintf(shape + at, sizeof shape - at, "%s%td", a > 0 ? "," : "", v->dim[a]);

@@ -73,7 +73,7 @@ static const pair native[] = {
     {"output", "logits"},
 };
 
-#define COUNT(table) ((idx)(sizeof table / sizeof *table))
+#define COUNT(table) ((idx)(sizeof (table) / sizeof *(table)))
 
 /* Reads digits; a number has at most nine. */
 static const char *digits(const char *text, char *out) {

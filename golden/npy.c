@@ -209,7 +209,7 @@ idx mr_npy_format(const mr_tensor *t, unsigned char header[MR_NPY_FORMAT]) {
     n += snprintf(out + n, (size_t)(room - n), "%s), }", t->rank == 1 ? "," : "");
 
     /* The data start at a multiple of 64 bytes, for readers that map the file. */
-    idx length = (10 + n + 1 + 63) / 64 * 64;
+    idx length = (10 + (idx)n + 1 + 63) / 64 * 64;
     memset(out + n, ' ', (size_t)(length - 10 - n));
     header[length - 1] = '\n';
     memcpy(header, magic, sizeof magic);

@@ -93,7 +93,7 @@ static idx expert_rows(const mr_path *p, const char *name, idx *token, double *r
     int layer = 0, expert = 0;
     char other[96];
     mr_err ignored = {0};
-    if (sscanf(name, "layers.%d.experts.%d.", &layer, &expert) != 2) return -1;
+    if (sscanf(name, "layers.%9d.experts.%9d.", &layer, &expert) != 2) return -1;
     snprintf(other, sizeof other, "layers.%d.router_experts", layer);
     const idx at = mr_trace_find(p->trace, other);
     if (at < 0 || mr_trace_read(p->trace, at, room, &ignored) != MR_OK) return -1;

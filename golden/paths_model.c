@@ -23,6 +23,15 @@ static void shape_layer(mr_layer *layer, const mr_config *c) {
                                  shape(c->hidden_dim, d)};
 }
 
+/* `trace` also writes what its options made of the window. */
+static void read_rule(const json_t *config, mr_config *out) {
+    static const char *const rules[] = {"swa", "swa-inclusive", "longformer"};
+    const json_t *conventions = json_object_get(config, "conventions");
+    const char *rule = json_string_value(json_object_get(conventions, "window_rule"));
+    for (int i = 0; rule != NULL && i < 3; i++)
+        if (strcmp(rule, rules[i]) == 0) out->window_rule = (mr_window_rule)i;
+}
+
 static mr_status read_config(const char *source, const char *meta, mr_config *out, mr_err *err) {
     json_t *json = NULL;
     char where[300];
@@ -33,6 +42,7 @@ static mr_status read_config(const char *source, const char *meta, mr_config *ou
     const mr_status status = json_object_size(config) > 0
                                  ? mr_config_read_json(config, where, out, err)
                                  : mr_fail(err, MR_MISSING, "%s is absent", where);
+    if (status == MR_OK) read_rule(config, out);
     json_decref(json);
     return status;
 }

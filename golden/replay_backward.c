@@ -257,7 +257,7 @@ mr_status mr_verify_backward(const mr_model *model, const mr_meta *meta, mr_trac
     g.w.position_q = mr_alloc(meta->count, sizeof *g.w.position_q, &inner);
     if (inner.code == MR_OK) {
         mr_bounded *const into[] = {&g.y, &g.other, &g.a, &g.b, &g.c};
-        for (int i = 0; i < 5; i++)
+        for (idx i = 0; i < 5; i++)
             *into[i] = (mr_bounded){pool + 3 * i * most, pool + (3 * i + 1) * most,
                                     pool + (3 * i + 2) * most};
         g.w.recorded = pool + 15 * most;

@@ -5,7 +5,7 @@
 
 #define NAME(f, ...) snprintf((f)->name, sizeof (f)->name, __VA_ARGS__)
 
-static const idx wraps[] = {256, 65536, (idx)1 << 31, (idx)1 << 32};
+static const int64_t wraps[] = {256, 65536, (int64_t)1 << 31, (int64_t)1 << 32};
 
 static void norms(mr_hypotheses *h, const mr_config *c, const mr_meta *m) {
     static const double epsilons[] = {1e-5, 1e-6, 1e-8, 1e-12, 0};
@@ -33,12 +33,12 @@ static void norms(mr_hypotheses *h, const mr_config *c, const mr_meta *m) {
     NAME(f, "the next norm's gain is added instead of the residual");
     for (int i = 0; i < 4 && wraps[i] < m->count * c->dim; i++) {
         f = mr_suppose(h, c, 'n');
-        f->norm_wrap = wraps[i];
-        NAME(f, "index of norm rows wraps at %td elements", wraps[i]);
+        f->norm_wrap = (idx)wraps[i];
+        NAME(f, "index of norm rows wraps at %td elements", (idx)wraps[i]);
         if (c->n_experts == 0) continue;
         f = mr_suppose(h, c, 'f');
-        f->expert_wrap = wraps[i];
-        NAME(f, "index of expert rows wraps at %td elements", wraps[i]);
+        f->expert_wrap = (idx)wraps[i];
+        NAME(f, "index of expert rows wraps at %td elements", (idx)wraps[i]);
     }
 }
 

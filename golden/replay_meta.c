@@ -20,7 +20,6 @@ static mr_status word(const json_t *meta, const char *source, const char *key,
             *out = n;
             return MR_OK;
         }
-    if (text != NULL && mr_name_hostile(text)) text = "?";
     return mr_fail(err, MR_BAD, "%s: meta: %s is %s%.60s%s; record the trace again", source, key,
                    text ? "\"" : "", text ? text : "absent", text ? "\", which is not known" : "");
 }

@@ -14,13 +14,13 @@ static mr_status read_part(const char *source, const char *name, const json_t *l
     memcpy(part->name, name, strlen(name));
     for (idx i = 0; i < part->count; i++) {
         const json_t *value = json_array_get(list, (size_t)i);
-        part->row[i] = (idx)json_integer_value(value);
+        part->row[i] = mr_json_idx(value);
         const idx least = i > 0 ? part->row[i - 1] + 1 : 0;
         if (!json_is_integer(value) || part->row[i] < least || part->row[i] >= T)
             return mr_fail(err, MR_BAD,
                            "%s: meta: rows of %.100s: number %td is not a row of %td tokens after "
                            "the one before; record the trace again", source,
-                           mr_name_hostile(name) ? "?" : name, i, T);
+                           name, i, T);
     }
     return MR_OK;
 }

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "golden/lookup.h"
+#include "weights/input.h"
 
 #define FIRST 512
 #define SAVE_TRACE                                                                 \
@@ -76,10 +77,11 @@ mr_status mr_trace_foreign(const char *path, mr_err *err) {
     if (S_ISDIR(info.st_mode))
         return mr_fail(err, MR_BAD, "%s: is a folder; a trace is one .npz or .safetensors file",
                        path);
-    FILE *file = S_ISREG(info.st_mode) ? fopen(path, "rb") : NULL;
+    FILE *file = S_ISREG(info.st_mode) ? mr_input_open(path) : NULL;
     if (file == NULL) return MR_OK;
-    const size_t n = fread(first, 1, sizeof first, file);
-    const char *what = kind_of(path, first, n);
+    const size_t n = mr_input_read(first, sizeof first, file);
+    const bool failed = ferror(file) != 0;   /* whoever reads it says why */
+    const char *what = failed ? NULL : kind_of(path, first, n);
     fclose(file);
     return what == NULL ? MR_OK : mr_fail(err, MR_BAD, "%s: is %s", path, what);
 }

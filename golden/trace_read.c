@@ -203,20 +203,21 @@ static double element(mr_dtype dtype, const unsigned char *p) {
 mr_status mr_trace_read(mr_trace *trace, idx i, double *out, mr_err *err) {
     if (trace->source != NULL) return trace->source(trace->user, i, out, err);
     const mr_tensor *t = &trace->view[i];
-    idx count = mr_count(t->rank, t->dim), size = mr_dtype_size(t->dtype);   /* proved at open */
+    const idx count = mr_count(t->rank, t->dim), bytes = mr_tensor_bytes(t),   /* proved at open */
+              size = mr_dtype_size(t->dtype);
     /* The raw bytes go to the end of `out` and are widened from the front, without a second buffer:
      * element k ends at 8 (k+1); raw element k+1 begins at 8 count - size (count - (k+1)), which
      * is never less. */
-    unsigned char *raw = (unsigned char *)out + count * ((idx)sizeof *out - size);
-    mr_status status = read_raw(trace, number_of(trace, i), raw, count * size, err);
+    unsigned char *raw = (unsigned char *)(out + count) - bytes;
+    mr_status status = read_raw(trace, number_of(trace, i), raw, bytes, err);
     if (status != MR_OK) return status;
     if (t->dtype == MR_F32)   /* most traces; the loop below chooses the type once per element */
-        for (idx k = 0; k < count; k++) {
+        for (idx k = 0; k < count; k++, raw += size) {
             float x;
-            memcpy(&x, raw + k * size, sizeof x);
+            memcpy(&x, raw, sizeof x);
             out[k] = (double)x;
         }
     else
-        for (idx k = 0; k < count; k++) out[k] = element(t->dtype, raw + k * size);
+        for (idx k = 0; k < count; k++, raw += size) out[k] = element(t->dtype, raw);
     return MR_OK;
 }

@@ -115,7 +115,6 @@ static mr_status read_numbers(const mr_zip *zip, const unsigned char *p, mr_zip_
     uint32_t flags = get16(p + 8);
     uint64_t size = get32(p + 24), packed = get32(p + 20), offset = get32(p + 42);
     uint64_t *const wide[] = {&size, &packed, &offset};
-    idx cap = 0;
     m->method = get16(p + 10);
     m->streamed = (flags & FLAG_STREAMED) != 0;
     m->crc = get32(p + 16);
@@ -130,8 +129,9 @@ static mr_status read_numbers(const mr_zip *zip, const unsigned char *p, mr_zip_
         return mr_zip_bad_member(zip, m, "lies outside the file", err);
     if (m->method == 0 && size != packed)
         return mr_zip_bad_member(zip, m, "is stored, but its two sizes differ", err);
-    if (!mr_mul(m->packed, MR_ZIP_RATIO, &cap) || size > (uint64_t)cap)
-        return mr_zip_bad_member(zip, m, "declares more than 1100 times its compressed size", err);
+    if (size > 0 && (size > (uint64_t)MR_IDX_MAX || (size - 1) / MR_ZIP_RATIO >= packed))
+        return mr_zip_bad_member(zip, m, "declares more than 1100 times its compressed size, or "
+                                 "more than memory can have", err);
     m->size = (idx)size;
     return MR_OK;
 }

@@ -4,6 +4,25 @@
 
 #include <math.h>
 
+#define BLOCK 4096   /* parameters that a thread takes at a time */
+
+/* What all parameters of a step share, rounded to `real`. */
+typedef struct { real keep, b2, rest1, rest2, eps, rate, correction; } factors;
+
+/* One block of (O1). */
+CLONES static void FN(adamw_block)(real *theta, real *m, real *v, const real *grad, idx n,
+                                   const factors *f) {
+    SIMD
+    for (idx i = 0; i < n; i++) {
+        const real g = grad[i];
+        theta[i] = theta[i] * f->keep;
+        m[i] = m[i] + f->rest1 * (g - m[i]);
+        v[i] = v[i] * f->b2 + f->rest2 * g * g;
+        theta[i] = theta[i] +
+                   f->rate * m[i] / ((real)sqrt((double)v[i]) / f->correction + f->eps);
+    }
+}
+
 /* (O1) theta = theta (1 - lr wd)                                        when the parameter decays
  *      m = m + (1-b1) (g - m)        v = b2 v + (1-b2) g^2
  *      theta = theta - lr/(1 - b1^t) m / ( sqrt(v) / sqrt(1 - b2^t) + eps )
@@ -13,19 +32,16 @@
 void FN(adamw)(real *theta, real *m, real *v, const real *grad, idx n, const mr_adamw *options,
                double lr, bool decays, int64_t step) {
     const double t = (double)step;
-    const real keep = (real)(decays ? 1 - lr * options->decay : 1);
-    const real b2 = (real)options->beta2, rest1 = (real)(1 - options->beta1);
-    const real rest2 = (real)(1 - options->beta2), eps = (real)options->eps;
-    const real rate = (real)(-lr / (1 - pow(options->beta1, t)));
-    const real correction = (real)sqrt(1 - pow(options->beta2, t));
+    const factors f = {.keep = (real)(decays ? 1 - lr * options->decay : 1),
+                       .b2 = (real)options->beta2,
+                       .rest1 = (real)(1 - options->beta1),
+                       .rest2 = (real)(1 - options->beta2),
+                       .eps = (real)options->eps,
+                       .rate = (real)(-lr / (1 - pow(options->beta1, t))),
+                       .correction = (real)sqrt(1 - pow(options->beta2, t))};
     PARALLEL_FOR(8 * n)
-    for (idx i = 0; i < n; i++) {
-        const real g = grad[i];
-        theta[i] = theta[i] * keep;
-        m[i] = m[i] + rest1 * (g - m[i]);
-        v[i] = v[i] * b2 + rest2 * g * g;
-        theta[i] = theta[i] + rate * m[i] / ((real)sqrt((double)v[i]) / correction + eps);
-    }
+    for (idx i = 0; i < n; i += BLOCK)
+        FN(adamw_block)(theta + i, m + i, v + i, grad + i, n - i < BLOCK ? n - i : BLOCK, &f);
 }
 
 /* (O2) sum of g^2; the global norm is the root of the sum over all tensors, taken before clipping

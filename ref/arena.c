@@ -42,6 +42,23 @@ static void carve_sequences(FN(run) *run, arena *a) {
     run->first     = take(a, B, sizeof *run->first);
 }
 
+/* Queries of which a head holds the scores at a time, and room for these: all keys that neighbours
+ * see in the layer with the widest window. */
+static void measure_row(FN(run) *run) {
+    const mr_config *c = &run->model->config;
+    const idx T = run->options.max_tokens;
+    idx widest = 0;
+    run->row_queries = run->options.engine == MR_PLAIN_ENGINE ? 1
+                       : T < MR_ATTENTION_ROWS ? T : MR_ATTENTION_ROWS;
+    for (idx l = 0; l < c->n_layers; l++) {
+        const idx span = mr_config_span(c, l);
+        idx keys = span > 0 ? span + run->row_queries - 1 : run->longest;
+        keys = keys < run->longest ? keys : run->longest;
+        widest = keys > widest ? keys : widest;
+    }
+    run->row_room = times(run->row_queries, widest);
+}
+
 static void carve_activations(FN(run) *run, arena *a) {
     const mr_config *c = &run->model->config;
     const idx T = run->options.max_tokens, copies = times(T, c->n_experts_per_tok);
@@ -53,7 +70,8 @@ static void carve_activations(FN(run) *run, arena *a) {
                                     FN(tensor_layers)(run, FN(T_##field))), sizeof *run->field); \
     run->field = run->kept.field;
 #include "ref/tensors.def"
-    run->row       = take(a, times(c->n_heads, run->longest), sizeof(real));
+    measure_row(run);
+    run->row       = take(a, times(c->n_heads, run->row_room), sizeof(real));
     run->expert_in = take(a, c->n_experts > 0 ? times(T, c->dim) : 0, sizeof(real));
     run->copy      = take(a, copies, sizeof *run->copy);
     run->place     = take(a, copies, sizeof *run->place);
@@ -74,8 +92,8 @@ static void carve_slopes(FN(run) *run, arena *a) {
     run->d.k = run->d.k_rope;
     run->d.w1 = run->d.act;
     run->tokens     = take(a, T, sizeof *run->tokens);
-    run->row_probs  = take(a, times(c->n_kv_heads, T), sizeof(real));
-    run->row_slopes = take(a, times(c->n_kv_heads, T), sizeof(real));
+    run->row_probs  = take(a, times(c->n_kv_heads, times(T, run->row_queries)), sizeof(real));
+    run->row_slopes = take(a, times(c->n_kv_heads, times(T, run->row_queries)), sizeof(real));
     run->pooled.chosen      = take(a, E, sizeof(double));
     run->pooled.probability = take(a, E, sizeof(double));
     run->layer.chosen       = take(a, E, sizeof(double));

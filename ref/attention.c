@@ -7,14 +7,6 @@
 #define CHANNELS 64   /* channels of v summed at a time */
 #define KEPT 1024     /* exponentials of a row that need not be formed twice */
 
-/* Row of key or value at position p of its sequence: from the ring while p < seen, else among the
- * new rows. */
-INLINE const real *row_at(const FN(keys) *keys, const real *ring, const real *rows, idx p,
-                          idx width) {
-    if (p >= keys->seen) return rows + (p - keys->seen) * width;
-    return ring + (idx)((keys->origin + p) % keys->slots) * width;
-}
-
 /* s_j = (q . k_j) D^-1/2; the eager path of both upstreams rounds the product and the scaled
  * product */
 static void row_scores(real *scores, const real *q, const FN(keys) *keys, idx g, idx from, idx to,
@@ -25,7 +17,8 @@ static void row_scores(real *scores, const real *q, const FN(keys) *keys, idx g,
         const void *k[MR_DOT_ROWS];
         acc product[MR_DOT_ROWS];
         for (idx a = 0; a < MR_DOT_ROWS; a++)
-            k[a] = row_at(keys, keys->ring_k, keys->new_k, j + (a < n ? a : n - 1), G * D) + g * D;
+            k[a] = FN(row_at)(keys, keys->ring_k, keys->new_k, j + (a < n ? a : n - 1), G * D) +
+                   g * D;
         FN(dot_rows)(product, k, REAL_TYPE, 0, q, D);
         for (idx a = 0; a < n; a++)
             if (inner == MR_STORE_WIDE) scores[j + a - from] = (real)(product[a] * scale);
@@ -56,7 +49,7 @@ static void row_softmax(real *probs, const real *scores, idx n, mr_storage inner
 INLINE void add_values(acc *sum, const real *probs, const FN(keys) *keys, const real *ring,
                        const real *rows, idx from, idx to, idx width, idx at, idx channels) {
     for (idx j = from; j < to; j++) {
-        const real *v = row_at(keys, ring, rows, j, width) + at;
+        const real *v = FN(row_at)(keys, ring, rows, j, width) + at;
         const acc p = (acc)probs[j - from];
         SIMD
         for (idx c = 0; c < channels; c++) sum[c] += p * (acc)v[c];

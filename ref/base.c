@@ -6,6 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A message may quote a hostile file: no control character, of ASCII or as two bytes of UTF-8,
+ * reaches a terminal. */
+static void disarm(char *text) {
+    for (unsigned char *c = (unsigned char *)text; *c != '\0'; c++) {
+        if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) *c++ = '?';
+        else if (*c >= 0x20 && *c != 0x7f) continue;
+        *c = '?';
+    }
+}
+
 mr_status mr_fail(mr_err *err, mr_status code, const char *format, ...) {
     if (err != NULL && err->code == MR_OK) {
         va_list args;
@@ -13,6 +23,7 @@ mr_status mr_fail(mr_err *err, mr_status code, const char *format, ...) {
         err->code = code;
         vsnprintf(err->text, sizeof err->text, format, args);
         va_end(args);
+        disarm(err->text);
     }
     return code;
 }
@@ -56,6 +67,11 @@ idx mr_count(int rank, const idx *dim) {
     for (int i = 0; i < rank; i++)
         if (!mr_mul(n, dim[i], &n)) return -1;
     return n;
+}
+
+idx mr_tensor_bytes(const mr_tensor *t) {
+    idx bytes;
+    return mr_mul(mr_count(t->rank, t->dim), mr_dtype_size(t->dtype), &bytes) ? bytes : -1;
 }
 
 static void *no_memory(mr_err *err, idx count, idx size) {

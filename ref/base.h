@@ -34,7 +34,8 @@ typedef struct {
 
 /* Records a failure and returns its code, so that a function can say `return mr_fail(err, MR_BAD,
  * "...")`.
- * The text says file, tensor, expected, found, and what to do, as far as the place knows them. */
+ * The text says file, tensor, expected, found, and what to do, as far as the place knows them;
+ * control characters of what it quotes become '?'. */
 mr_status mr_fail(mr_err *err, mr_status code, const char *format, ...)
 #if defined(__GNUC__)
     __attribute__((format(printf, 3, 4)))
@@ -71,6 +72,8 @@ bool mr_add(idx a, idx b, idx *out);
 
 /* Number of elements, 1 for rank 0; -1 when the product overflows or a dimension is negative. */
 idx mr_count(int rank, const idx *dim);
+/* Bytes of its elements; -1 when that overflows. */
+idx mr_tensor_bytes(const mr_tensor *tensor);
 
 /* The one allocator of the project: NULL with a message in err when count*size overflows or memory
  * is short.

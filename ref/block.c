@@ -16,6 +16,7 @@ static void project(FN(run) *run, real *y, const real *x, const mr_matrix *W) {
 
 /* (B1), (B2) y = a + b       y may be a or b */
 static void add(real *y, const real *a, const real *b, idx n) {
+    PARALLEL_FOR(n)
     for (idx i = 0; i < n; i++) y[i] = a[i] + b[i];
 }
 
@@ -29,6 +30,13 @@ static void clear_scores(FN(run) *run) {
     }
 }
 
+/* Whether BLAS takes n queries in blocks: enough of them, and nothing to be rounded inside. */
+static bool in_blocks(const FN(run) *run, idx n) {
+    const mr_config *c = &run->model->config;
+    return run->options.engine == MR_BLAS_ENGINE && n >= MR_BLAS_TOKENS &&
+           (c->storage == MR_STORE_WIDE || c->attention_rounding == MR_ATTENTION_FUSED);
+}
+
 /* (A2) of one query head for all new tokens of sequence b, whose first row among the call's tokens
  * is t0 */
 static void attend_head(FN(run) *run, idx l, idx h, idx b, idx t0, bool all) {
@@ -37,13 +45,24 @@ static void attend_head(FN(run) *run, idx l, idx h, idx b, idx t0, bool all) {
     const idx ring = b * run->slots[l] * G * D, group = h / (H / G);
     const FN(keys) keys = {run->ring_k[l] + ring, run->ring_v[l] + ring, run->k_rope + t0 * G * D,
                            run->v + t0 * G * D, run->slots[l], seen, FN(slot_origin)(run, l, b)};
-    for (idx a = 0; a < run->length[b]; a++) {
+    const idx window = mr_config_window(c, l), n = run->length[b];
+    const idx corner = (h * run->T + t0) * run->columns + run->column[b];
+#ifdef MR_BLAS
+    if (in_blocks(run, n)) {
+        real *room = run->row + h * run->row_room;
+        FN(attention_blocks)(run->attention + t0 * H * D, all ? run->scores + corner : room,
+                             all ? run->probs + corner : room, all ? run->columns : 0,
+                             run->q_rope + t0 * H * D, &keys, c->window_rule, window, n, h, H, G,
+                             D);
+        return;
+    }
+#endif
+    for (idx a = 0; a < n; a++) {
         const idx t = t0 + a;
         idx from, to;
-        mr_mask_range(c->window_rule, mr_config_window(c, l), seen + a, seen + run->length[b],
-                      &from, &to);
-        const idx cell = (h * run->T + t) * run->columns + run->column[b] + from;
-        real *scores = all ? run->scores + cell : run->row + h * run->longest;
+        mr_mask_range(c->window_rule, window, seen + a, seen + n, &from, &to);
+        const idx cell = corner + a * run->columns + from;
+        real *scores = all ? run->scores + cell : run->row + h * run->row_room;
         real *probs = all ? run->probs + cell : scores;
         FN(attention_row)(run->attention + (t * H + h) * D, scores, probs,
                           run->q_rope + (t * H + h) * D, &keys, group, from, to, G, D, c->storage,
@@ -118,16 +137,33 @@ void FN(block)(FN(run) *run, idx l, const real *x) {
 static void attend_head_backward(FN(run) *run, idx l, idx g, idx b, bool all) {
     const mr_config *c = &run->model->config;
     const idx H = c->n_heads, G = c->n_kv_heads, D = c->head_dim, n = run->length[b];
+    const idx window = mr_config_window(c, l);
     idx t0 = 0;
     for (idx before = 0; before < b; before++) t0 += run->length[before];
-    const idx first = t0 * G * D, slice = g * run->options.max_tokens + t0;
+    const idx first = t0 * G * D;
+    const idx slice = (g * run->options.max_tokens + t0) * run->row_queries;
     const FN(keys) keys = {NULL, NULL, run->k_rope + first, run->v + first, 0, 0, 0};
-    for (idx h = g * (H / G); h < (g + 1) * (H / G); h++)
+    for (idx h = g * (H / G); h < (g + 1) * (H / G); h++) {
+        const idx corner = (h * run->T + t0) * run->columns + run->column[b];
+#ifdef MR_BLAS
+        if (in_blocks(run, n)) {
+            const idx token = t0 * H * D;
+            FN(attention_blocks_backward)(run->d.q_rope + token, run->d.k_rope + first,
+                                          run->d.v + first,
+                                          all ? run->d.scores + corner : run->row_slopes + slice,
+                                          all ? run->d.probs + corner : run->row_slopes + slice,
+                                          all ? run->columns : 0, run->row_probs + slice,
+                                          run->d.attention + token, run->attention + token,
+                                          run->q_rope + token, &keys, c->window_rule, window, n,
+                                          h, H, G, D);
+            continue;
+        }
+#endif
         for (idx a = 0; a < n; a++) {
-            const idx t = t0 + a, at = (t * H + h) * D;
+            const idx at = ((t0 + a) * H + h) * D;
             idx from, to;
-            mr_mask_range(c->window_rule, mr_config_window(c, l), a, n, &from, &to);
-            const idx cell = (h * run->T + t) * run->columns + run->column[b] + from;
+            mr_mask_range(c->window_rule, window, a, n, &from, &to);
+            const idx cell = corner + a * run->columns + from;
             FN(attention_row_backward)(run->d.q_rope + at, run->d.k_rope + first, run->d.v + first,
                                        all ? run->d.scores + cell : run->row_slopes + slice,
                                        all ? run->d.probs + cell : run->row_slopes + slice,
@@ -135,6 +171,7 @@ static void attend_head_backward(FN(run) *run, idx l, idx g, idx b, bool all) {
                                        run->attention + at, run->q_rope + at, &keys, g, from, to,
                                        G, D);
         }
+    }
 }
 
 /* d.attention to d.q_rope, d.k_rope, d.v: kv heads and sequences share nothing */

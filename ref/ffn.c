@@ -2,8 +2,6 @@
 #include "ref/real.h"
 #include "ref/state.h"
 
-#include <string.h>
-
 #define KEEP(field) FN(keep)(run, FN(T_##field), l, T, run->field)
 #define SLOPE(field) FN(show_slope)(run, FN(T_##field), l, -1, T, run->d.field)
 
@@ -18,7 +16,8 @@ static void dense(FN(run) *run, idx l) {
     const idx T = run->T;
     project(run, run->w1, run->ffn_norm, &w->w1, T);                          KEEP(w1);
     project(run, run->w3, run->ffn_norm, &w->w3, T);                          KEEP(w3);
-    FN(swiglu)(run->act, run->w1, run->w3, T * c->hidden_dim, c->storage);    KEEP(act);
+    FN(swiglu)(run->act, run->w1, run->w3, T * c->hidden_dim, c->storage,
+               run->options.engine);                                          KEEP(act);
     project(run, run->ffn_out, run->act, &w->w2, T);
 }
 
@@ -33,7 +32,7 @@ static void expert(FN(run) *run, const mr_ffn *w, idx start, idx n) {
     FN(round_all)(w1, hidden, c->storage);
     project(run, w3, run->expert_in, &w->w3, n);
     FN(round_all)(w3, hidden, c->storage);
-    FN(swiglu)(act, w1, w3, hidden, c->storage);
+    FN(swiglu)(act, w1, w3, hidden, c->storage, run->options.engine);
     FN(round_all)(act, hidden, c->storage);
     project(run, out, act, &w->w2, n);
     FN(round_all)(out, n * c->dim, c->storage);
@@ -97,7 +96,10 @@ void FN(ffn)(FN(run) *run, idx l) {
 
 /* ---- backward -------------------------------------------------------------------------------- */
 
-void FN(clear)(real *x, idx n) { memset(x, 0, (size_t)n * sizeof *x); }
+void FN(clear)(real *x, idx n) {
+    PARALLEL_FOR(n)
+    for (idx i = 0; i < n; i++) x[i] = 0;
+}
 
 void FN(project_backward)(FN(run) *run, real *dx, const mr_matrix *dW, const real *dy,
                           const real *x, const mr_matrix *W, idx n, bool add) {
@@ -113,7 +115,8 @@ static void dense_backward(FN(run) *run, idx l, const mr_ffn *g) {
     const FN(buffers) *d = &run->d;
     FN(project_backward)(run, d->act, &g->w2, d->ffn_out, run->act, &w->w2, T, false);
     SLOPE(act);
-    FN(swiglu_backward)(d->w1, d->w3, d->act, run->w1, run->w3, hidden);
+    FN(swiglu_backward)(d->w1, d->w3, d->act, run->w1, run->w3, hidden,
+                        run->options.engine);
     SLOPE(w3);
     FN(project_backward)(run, d->ffn_norm, &g->w3, d->w3, run->ffn_norm, &w->w3, T, false);
     SLOPE(w1);
@@ -129,7 +132,8 @@ static void expert_backward(FN(run) *run, const mr_ffn *w, const mr_ffn *g, idx 
     const real *x = run->expert_in;
     real *rows = d->expert_out + start * c->dim;
     FN(project_backward)(run, d->act, &g->w2, rows, run->act + at, &w->w2, n, false);
-    FN(swiglu_backward)(d->w1, d->w3, d->act, run->w1 + at, run->w3 + at, n * c->hidden_dim);
+    FN(swiglu_backward)(d->w1, d->w3, d->act, run->w1 + at, run->w3 + at, n * c->hidden_dim,
+                        run->options.engine);
     FN(project_backward)(run, rows, &g->w3, d->w3, x, &w->w3, n, false);
     FN(project_backward)(run, rows, &g->w1, d->w1, x, &w->w1, n, true);
 }

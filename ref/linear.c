@@ -17,17 +17,49 @@
 /* ---- BLAS engine ----------------------------------------------------------------------------- */
 
 #ifdef MR_BLAS
+void FN(gemm)(bool turn_a, bool turn_b, idx m, idx n, idx k, real scale, const real *a, idx a_row,
+              const real *b, idx b_row, real keep, real *c, idx c_row) {
+    if (m > 0 && n > 0 && k > 0)
+        gemm(CblasRowMajor, turn_a ? CblasTrans : CblasNoTrans, turn_b ? CblasTrans : CblasNoTrans,
+             (int)m, (int)n, (int)k, scale, a, (int)a_row, b, (int)b_row, keep, c, (int)c_row);
+}
+
+/* Rows [o,o+rows) of W as BLAS reads them: where they are, or widened into `scratch`. */
+static const real *rows_of(const mr_matrix *W, idx o, idx rows, mr_storage storage,
+                           real *scratch) {
+    if (FN(readable)(W, storage)) return (const real *)W->data + o * W->row_stride;
+    for (idx r = 0; r < rows; r++)
+        FN(widen)(scratch + r * W->cols, W, o + r, 0, W->cols, storage);
+    return scratch;
+}
+
+/* Products that run side by side, each on one thread; 1 where OpenBLAS has threads of its own. */
+static idx side_by_side(void) {
+#ifdef _OPENMP
+    return openblas_get_parallel() == OPENBLAS_OPENMP ? omp_get_max_threads() : 1;
+#else
+    return 1;
+#endif
+}
+
+static idx least(idx a, idx b) { return a < b ? a : b; }
+
+/* Every thread multiplies its share of W's rows, as many at a time as its share of the scratch
+ * holds. */
 static void blas(real *y, const real *x, const mr_matrix *W, idx T, mr_storage storage,
                  real *scratch) {
     const bool direct = FN(readable)(W, storage);
-    const idx step = direct ? W->rows : MR_LINEAR_ROWS;
-    for (idx o = 0; o < W->rows; o += step) {
-        const idx rows = W->rows - o < step ? W->rows - o : step;
-        for (idx r = 0; r < rows && !direct; r++)
-            FN(widen)(scratch + r * W->cols, W, o + r, 0, W->cols, storage);
-        gemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)T, (int)rows, (int)W->cols, 1, x,
-             (int)W->cols, direct ? W->data : scratch, (int)(direct ? W->row_stride : W->cols), 0,
-             y + o, (int)W->rows);
+    const idx parts = least(side_by_side(), MR_LINEAR_ROWS), room = MR_LINEAR_ROWS / parts;
+    const idx share = (W->rows + parts - 1) / parts, step = direct ? share : room;
+    PARALLEL_FOR(W->rows * W->cols * T)
+    for (idx part = 0; part < parts; part++) {
+        const idx end = least((part + 1) * share, W->rows);
+        for (idx o = part * share; o < end; o += step) {
+            const idx rows = least(step, end - o);
+            FN(gemm)(false, true, T, rows, W->cols, 1, x, W->cols,
+                     rows_of(W, o, rows, storage, scratch + part * room * W->cols),
+                     direct ? W->row_stride : W->cols, 0, y + o, W->rows);
+        }
     }
 }
 #endif
@@ -38,8 +70,8 @@ static void blas(real *y, const real *x, const mr_matrix *W, idx T, mr_storage s
 void FN(linear)(real *y, const real *x, const mr_matrix *W, idx T, mr_storage storage,
                 mr_engine engine, real *scratch) {
 #ifdef MR_BLAS
-    if (engine == MR_BLAS_ENGINE) {
-        if (T > 0) blas(y, x, W, T, storage, scratch);
+    if (engine == MR_BLAS_ENGINE && T >= MR_BLAS_TOKENS) {
+        blas(y, x, W, T, storage, scratch);
         return;
     }
 #else
@@ -55,12 +87,10 @@ static void blas_backward(real *dx, const real *dy, const mr_matrix *W, idx T, r
     const bool direct = FN(readable)(W, MR_STORE_WIDE);
     const idx step = direct ? W->rows : MR_LINEAR_ROWS;
     for (idx o = 0; o < W->rows; o += step) {
-        const idx rows = W->rows - o < step ? W->rows - o : step;
-        for (idx r = 0; r < rows && !direct; r++)
-            FN(widen)(scratch + r * W->cols, W, o + r, 0, W->cols, MR_STORE_WIDE);
-        gemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)T, (int)W->cols, (int)rows, 1, dy + o,
-             (int)W->rows, direct ? W->data : scratch, (int)(direct ? W->row_stride : W->cols), 1,
-             dx, (int)W->cols);
+        const idx rows = least(step, W->rows - o);
+        FN(gemm)(false, false, T, W->cols, rows, 1, dy + o, W->rows,
+                 rows_of(W, o, rows, MR_STORE_WIDE, scratch), direct ? W->row_stride : W->cols, 1,
+                 dx, W->cols);
     }
 }
 #endif
@@ -71,7 +101,7 @@ void FN(linear_backward)(real *dx, const real *dy, const mr_matrix *W, idx T, mr
                          real *scratch) {
 #ifdef MR_BLAS
     if (engine == MR_BLAS_ENGINE) {
-        if (T > 0) blas_backward(dx, dy, W, T, scratch);
+        blas_backward(dx, dy, W, T, scratch);
         return;
     }
 #else
@@ -87,10 +117,8 @@ void FN(linear_weight_backward)(const mr_matrix *dW, const real *dy, const real 
                                 mr_engine engine) {
 #ifdef MR_BLAS
     if (engine == MR_BLAS_ENGINE) {
-        if (T > 0)
-            gemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)dW->rows, (int)dW->cols, (int)T, 1,
-                 dy, (int)dW->rows, x, (int)dW->cols, 1, FN(gradient_row)(dW, 0),
-                 (int)dW->row_stride);
+        FN(gemm)(true, false, dW->rows, dW->cols, T, 1, dy, dW->rows, x, dW->cols, 1,
+                 FN(gradient_row)(dW, 0), dW->row_stride);
         return;
     }
 #else

@@ -4,14 +4,26 @@
 
 #include <math.h>
 
-mr_log_sum FN(log_sum_exp)(const real *logits, idx V) {
+#define TILE 512   /* exponentials formed at a time */
+
+static mr_log_sum log_sum(const real *logits, idx V, mr_engine engine) {
     idx top = 0;
     double rest = 0;
     for (idx v = 1; v < V; v++)
         if (logits[v] > logits[top]) top = v;
-    for (idx v = 0; v < V; v++)
-        if (v != top) rest += exp((double)logits[v] - (double)logits[top]);
+    for (idx start = 0; start < V; start += TILE) {
+        const idx n = V - start < TILE ? V - start : TILE;
+        double e[TILE];
+        for (idx i = 0; i < n; i++) e[i] = (double)logits[start + i] - (double)logits[top];
+        FN(exponentials)(e, n, engine);
+        for (idx i = 0; i < n; i++)
+            if (start + i != top) rest += e[i];
+    }
     return (mr_log_sum){(double)logits[top], log1p(rest)};
+}
+
+mr_log_sum FN(log_sum_exp)(const real *logits, idx V) {
+    return log_sum(logits, V, MR_PLAIN_ENGINE);
 }
 
 /* log p(v), both terms of the sum subtracted one after the other */
@@ -29,12 +41,18 @@ double FN(log_probability)(const real *logits, idx V, int32_t target) {
  * 1 - p of a target that is nearly certain comes from expm1, which keeps its digits.
  *                                                                            dlogits,logits: [V] */
 void FN(log_probability_backward)(real *dlogits, const real *logits, idx V, int32_t target,
-                                  double dlogp) {
-    const mr_log_sum sum = FN(log_sum_exp)(logits, V);
-    for (idx v = 0; v < V; v++) {
-        const double lp = log_p(logits, v, sum);
-        dlogits[v] = (real)((double)dlogits[v] - dlogp * (v == target ? expm1(lp) : exp(lp)));
+                                  double dlogp, mr_engine engine) {
+    const mr_log_sum sum = log_sum(logits, V, engine);
+    const double here = (double)dlogits[target] - dlogp * expm1(log_p(logits, target, sum));
+    for (idx start = 0; start < V; start += TILE) {
+        const idx n = V - start < TILE ? V - start : TILE;
+        double p[TILE];
+        for (idx i = 0; i < n; i++) p[i] = log_p(logits, start + i, sum);
+        FN(exponentials)(p, n, engine);
+        for (idx i = 0; i < n; i++)
+            dlogits[start + i] = (real)((double)dlogits[start + i] - dlogp * p[i]);
     }
+    dlogits[target] = (real)here;
 }
 
 /* (X2) L = -1/N sum over scored rows of log p(target)

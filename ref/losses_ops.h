@@ -10,7 +10,7 @@ mr_log_sum FN(log_sum_exp)(const real *logits, idx V);
 
 /* (X3) dz[v] += dlogp ([v = target] - softmax(z)[v])                        dlogits,logits: [V] */
 void FN(log_probability_backward)(real *dlogits, const real *logits, idx V, int32_t target,
-                                  double dlogp);
+                                  double dlogp, mr_engine engine);
 
 /* ---- loss_kl_exact.c ------------------------------------------------------------------------- */
 

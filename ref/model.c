@@ -109,6 +109,7 @@ static mr_status forward(mr_run *face, const int32_t *tokens, const idx *length,
     FN(keep)(run, FN(T_tok_embeddings), -1, run->T, run->tok_embeddings);
     for (idx l = 0; l < c->n_layers; l++) {
         const real *x = l == 0 ? run->tok_embeddings : run->h;
+        if (run->options.coming != NULL) run->options.coming(m, l);
         FN(select_layer)(run, l);
         FN(block)(run, l, x);
     }
@@ -174,7 +175,8 @@ static void show_cache(mr_run *face) {
 static void log_probability_backward(mr_run *face, idx row, int32_t target, double dlogp) {
     FN(run) *run = (FN(run) *)face;
     const idx V = run->model->output.rows;
-    FN(log_probability_backward)(run->d.logits + row * V, run->logits + row * V, V, target, dlogp);
+    FN(log_probability_backward)(run->d.logits + row * V, run->logits + row * V, V, target, dlogp,
+                                 run->options.engine);
 }
 
 static void logit_backward(mr_run *face, idx row, idx column, double dz) {

@@ -58,6 +58,7 @@ void FN(router)(int32_t *experts, real *weights, const real *logits, idx T, idx 
 /* (M2) y[c] = x[ token of copy c ]
  *                                       y: [n,d]  x: [T,d]  copy: [n], flat index token*K + slot */
 void FN(moe_gather)(real *y, const real *x, const idx *copy, idx n, idx K, idx d) {
+    PARALLEL_FOR(n * d)
     for (idx c = 0; c < n; c++)
         for (idx i = 0; i < d; i++) y[c * d + i] = x[copy[c] / K * d + i];
 }
@@ -81,6 +82,7 @@ static idx next_slot(const int32_t *experts, idx K, idx last, mr_expert_order or
 void FN(moe_combine)(real *y, const real *out, const idx *place, const int32_t *experts,
                      const real *weights, idx T, idx K, idx d, mr_expert_order order,
                      mr_storage storage) {
+    PARALLEL_FOR(T * K * d)
     for (idx t = 0; t < T; t++) {
         for (idx i = 0; i < d; i++) y[t * d + i] = 0;
         for (idx k = next_slot(experts + t * K, K, -1, order); k >= 0;
@@ -100,6 +102,7 @@ void FN(moe_combine)(real *y, const real *out, const idx *place, const int32_t *
  *                         dout,out: [copies,d]  dweights,weights: [T,K]  dy: [T,d]  place: [T,K] */
 void FN(moe_combine_backward)(real *dout, real *dweights, const real *dy, const real *out,
                               const idx *place, const real *weights, idx T, idx K, idx d) {
+    PARALLEL_FOR(T * K * d)
     for (idx n = 0; n < T * K; n++) {
         const real *slope = dy + n / K * d;
         dweights[n] = 0;
@@ -114,6 +117,7 @@ void FN(moe_combine_backward)(real *dout, real *dweights, const real *dy, const 
  *                                            dx: [T,d]  dcopy: [copies,d]  place,experts: [T,K] */
 void FN(moe_gather_backward)(real *dx, const real *dcopy, const idx *place, const int32_t *experts,
                              idx T, idx K, idx d, mr_expert_order order) {
+    PARALLEL_FOR(T * K * d)
     for (idx t = 0; t < T; t++)
         for (idx k = next_slot(experts + t * K, K, -1, order); k >= 0;
              k = next_slot(experts + t * K, K, k, order)) {

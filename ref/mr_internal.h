@@ -42,6 +42,34 @@ void FN(widen)(real *out, const mr_matrix *W, idx r, idx start, idx n, mr_storag
 bool FN(stored_in_order)(const mr_matrix *W, mr_storage storage);
 bool FN(readable)(const mr_matrix *W, mr_storage storage);
 
+/* c = scale op(a) op(b) + keep c by BLAS, where op turns rows to columns when asked to (linear.c)
+ *                                        op(a): [m,k]  op(b): [k,n]  c: [m,n]  X_row: row stride */
+void FN(gemm)(bool turn_a, bool turn_b, idx m, idx n, idx k, real scale, const real *a, idx a_row,
+              const real *b, idx b_row, real keep, real *c, idx c_row);
+
+/* (A2) of n new queries of head h for the BLAS engine, which rounds nothing inside, and (A2')
+ * (attention_blocks.c). o,q,dq,d_o: [n,H,D]  dk,dv: [s,G,D]  scores,probs,dscores,dprobs:
+ * [n,stride], or with stride 0 room for MR_ATTENTION_ROWS queries and the keys that they see; the
+ * second of each pair may be the first. probs of backward: such room */
+void FN(attention_blocks)(real *o, real *scores, real *probs, idx stride, const real *q,
+                          const FN(keys) *keys, mr_window_rule rule, idx window, idx n, idx h,
+                          idx H, idx G, idx D);
+void FN(attention_blocks_backward)(real *dq, real *dk, real *dv, real *dscores, real *dprobs,
+                                   idx stride, real *probs, const real *d_o, const real *o,
+                                   const real *q, const FN(keys) *keys, mr_window_rule rule,
+                                   idx window, idx n, idx h, idx H, idx G, idx D);
+
+/* y[i] = e^y[i] for y <= 0: the C library's for the plain engine (exponential.c) */
+void FN(exponentials)(acc *y, idx n, mr_engine engine);
+
+/* Row of key or value at position p of its sequence: from the ring while p < seen, else among the
+ * new rows. */
+INLINE const real *FN(row_at)(const FN(keys) *keys, const real *ring, const real *rows, idx p,
+                              idx width) {
+    if (p >= keys->seen) return rows + (p - keys->seen) * width;
+    return ring + (idx)((keys->origin + p) % keys->slots) * width;
+}
+
 /* (L2) sum_i a[i] b[i] in 16 partial sums, then a tree; and (L1), (L1'), (L3) of the plain engine
  * (products.c). */
 acc  FN(dot)(const real *a, const real *b, idx n);

@@ -111,11 +111,12 @@ void FN(cache_write)(real *ring_k, real *ring_v, const real *k, const real *v, i
 /* ---- swiglu.c -------------------------------------------------------------------------------- */
 
 /* (F1) act = rd(silu(a)) * u,  silu(z) = z / (1 + exp(-z))      act,a,u: [n]; act may be a or u */
-void FN(swiglu)(real *act, const real *a, const real *u, idx n, mr_storage storage);
+void FN(swiglu)(real *act, const real *a, const real *u, idx n, mr_storage storage,
+                mr_engine engine);
 
 /* (F1') derivatives by a and u                     da,du,dact,a,u: [n]; da or du may be dact */
 void FN(swiglu_backward)(real *da, real *du, const real *dact, const real *a, const real *u,
-                         idx n);
+                         idx n, mr_engine engine);
 
 /* ---- moe.c ----------------------------------------------------------------------------------- */
 

@@ -26,6 +26,9 @@
 #if FLT_EVAL_METHOD != 0
 #error "float must be evaluated as float (FLT_EVAL_METHOD 0); on 32-bit x86 use -msse2 -mfpmath=sse"
 #endif
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "weights and traces are little-endian and read where they lie: little-endian machines only"
+#endif
 
 /* Products of two floats are exact in double: a float dot product has one rounding per addition,
  * all in double. */
@@ -57,6 +60,9 @@ typedef double acc;
 /* Whole vectors do not straddle two cache lines. */
 #define ALIGNED __attribute__((aligned(64)))
 
+/* Once per use, with the constants of that use; make cov counts each only once (COV=1). */
+#ifndef INLINE
 #define INLINE static inline __attribute__((always_inline))
+#endif
 
 #endif

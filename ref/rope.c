@@ -52,6 +52,7 @@ static idx channel(idx i, idx half, idx D, mr_rope_layout layout) {
 void FN(rope)(real *y, const real *x, const real *cos_, const real *sin_, idx T, idx heads, idx D,
               mr_rope_layout layout, mr_storage storage, mr_convention convention) {
     const mr_storage inner = convention == MR_HF ? storage : MR_STORE_WIDE;
+    PARALLEL_FOR(4 * T * heads * D)
     for (idx t = 0; t < T; t++)
         for (idx i = 0; i < D / 2; i++) {
             const real c = FN(rd)(cos_[t * (D / 2) + i], inner);
@@ -71,6 +72,7 @@ void FN(rope)(real *y, const real *x, const real *cos_, const real *sin_, idx T,
  *                                           dx,dy: [T,heads,D]  cos_,sin_: [T,D/2]  dx may be dy */
 void FN(rope_backward)(real *dx, const real *dy, const real *cos_, const real *sin_, idx T,
                        idx heads, idx D, mr_rope_layout layout) {
+    PARALLEL_FOR(4 * T * heads * D)
     for (idx t = 0; t < T; t++)
         for (idx i = 0; i < D / 2; i++) {
             const real c = cos_[t * (D / 2) + i], s = sin_[t * (D / 2) + i];

@@ -11,8 +11,12 @@ typedef enum { MR_F32_RUN, MR_F64_RUN } mr_precision;
 /* C loops in fixed order, or OpenBLAS */
 typedef enum { MR_PLAIN_ENGINE, MR_BLAS_ENGINE } mr_engine;
 
-/* Rows of a matrix that the BLAS engine widens at a time. */
-#define MR_LINEAR_ROWS 128
+/* Rows of a matrix that the BLAS engine widens at a time, all threads together; tokens below which
+ * it leaves a matrix to the plain engine's loops, which are faster there; and queries that it takes
+ * at a time in attention. */
+#define MR_LINEAR_ROWS 512
+#define MR_BLAS_TOKENS 8
+#define MR_ATTENTION_ROWS 64
 
 /* Sees every intermediate tensor (ref/tensors.def), rounded as the model rounds it. Called with
  * data NULL to ask whether the tensor is wanted; only then with the data, which are valid during
@@ -38,6 +42,9 @@ typedef struct {
     bool         last_only;     /* logits of each sequence's last token only */
     mr_tap       tap;           /* NULL: none, and then scores and probs need no room */
     void        *user;
+    /* told before each layer of a forward call, so that somebody can bring its weights into memory
+     * (weights/pages.h); NULL: nobody */
+    void       (*coming)(const mr_model *model, idx layer);
     /* keeps the activations of every layer, so that mr_run_backward can follow a call; no caches:
      * every call begins at the first token of every sequence */
     bool         train;

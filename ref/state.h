@@ -50,16 +50,18 @@ struct FN(run) {
 #include "ref/tensors.def"
 
     /* with train: all layers' activations, the derivatives of the present layer, the call's tokens,
-     * one row of probabilities and one of derivatives per kv head, and sums of router losses */
+     * rows of probabilities and of derivatives per kv head, and sums of router losses */
     FN(buffers) kept, d;
     int32_t    *tokens;         /* [max_tokens] */
-    real       *row_probs, *row_slopes;    /* [G,max_tokens] each: a slice for every sequence */
+    /* [G,max_tokens,row_queries] each: a slice for every sequence */
+    real       *row_probs, *row_slopes;
     mr_balance  pooled, layer;             /* of all layers, and of the present one */
     double     *importance, *slope;        /* [E] each */
 
-    /* [H,longest] scores of one query row per head, when no tap wants them all */
+    /* [H,row_room] scores of one query per head, or of a block of them (row_queries) with the BLAS
+     * engine, when no tap wants them all */
     real  *row;
-    idx    longest;
+    idx    row_room, row_queries, longest;
     real  *scratch;             /* mr_linear's */
     real  *expert_in;           /* [max_tokens,d] rows gathered for one expert */
     idx   *copy, *place, *bin;  /* dispatch: [max_tokens*K] twice, [E+1] */

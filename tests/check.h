@@ -13,6 +13,9 @@
 
 #include "ref/base.h"
 
+/* Sizes of 64 bits; a 32-bit build (make m32) refuses earlier what it cannot address. */
+enum { WIDE_SIZES = sizeof(idx) > 4 };
+
 #define EPS_F32 1.1920928955078125e-07   /* 2^-23 */
 #define EPS_F64 2.220446049250313e-16    /* 2^-52 */
 

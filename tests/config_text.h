@@ -20,7 +20,7 @@
 /* JSON with ' for ", into a file of that name; then read. */
 static inline mr_status read_text(const char *name, const char *json, mr_config *c, char *warning,
                                   mr_err *e) {
-    char text[4096];
+    char text[1 << 14];
     const size_t n = strlen(json);
     assert_true(n < sizeof text);
     for (size_t i = 0; i < n; i++) text[i] = json[i] == '\'' ? '"' : json[i];

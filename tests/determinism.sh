@@ -1,24 +1,20 @@
 #!/usr/bin/env bash
-# One hash over threads, compilers, optimisation levels and vector widths (CLONES=0: the base instruction set only): every tensor and
-# gradient of a traced run of a MoE model, in both precisions. MR_COMPILERS, MR_LEVELS, MR_CLONES and MR_THREADS replace the lists, for a shorter or a longer run; BLAS=0 builds without OpenBLAS.
+# One hash over threads, compilers, optimisation levels and vector widths (CLONES=0: the base instruction set only), in both precisions, of
+# what tests/determinism_runs.sh lists. LONG=1: every level, every number of threads. MR_COMPILERS, MR_LEVELS, MR_CLONES and MR_THREADS
+# replace the lists, for a shorter or a longer run; BLAS=0 builds without OpenBLAS.
 set -eu
 cd "$(dirname "$0")/.."
 
+levels_default='-O0 -O2 -O3' threads_default='1 2 3 8'
+if [ "${LONG:-0}" = 1 ]; then levels_default='-O0 -O1 -O2 -O3 -Os' threads_default='1 2 3 4 7 8 16'; fi
 read -r -a compilers <<< "${MR_COMPILERS:-gcc clang}"
-read -r -a levels <<< "${MR_LEVELS:--O0 -O2 -O3}"
+read -r -a levels <<< "${MR_LEVELS:-$levels_default}"
 read -r -a widths <<< "${MR_CLONES:-1 0}"
+read -r -a threads <<< "${MR_THREADS:-$threads_default}"
 blas=${BLAS:-1}
-read -r -a threads <<< "${MR_THREADS:-1 2 3 8}"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-
-# Large enough that matrices and heads are shared out between threads; the window wraps twice in 40 tokens.
-cat > "$work/config.json" << 'JSON'
-{"model_type": "mixtral", "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 8,
- "num_key_value_heads": 2, "head_dim": 40, "vocab_size": 512, "num_local_experts": 4, "num_experts_per_tok": 2,
- "rms_norm_eps": 1e-5, "rope_theta": 1e6, "sliding_window": 16, "tie_word_embeddings": false}
-JSON
-tokens=$(awk 'BEGIN { for (i = 0; i < 40; i++) printf "%s%d", i ? "," : "", (i * i * 37 + i * 11 + 5) % 512 }')
+. tests/determinism_runs.sh
 
 # The program of a compiler, a level and CLONES: sets `program` to it, or to nothing when it cannot be built.
 build() {
@@ -38,7 +34,7 @@ build() {
 }
 
 runs=0
-printf '%-8s %-5s %-6s %-9s %-7s %s\n' compiler level clones precision threads sha256
+printf '%-8s %-5s %-6s %-9s %-7s %-16s %-16s %s\n' compiler level clones precision threads trace generate train
 for cc in "${compilers[@]}"; do
     if ! command -v "$cc" > /dev/null; then
         echo "determinism: $cc is not installed, left out"
@@ -50,9 +46,7 @@ for cc in "${compilers[@]}"; do
             if [ ! -d "$work/model" ]; then "$program" init "$work/config.json" -o "$work/model" --seed 7; fi
             for precision in f32 f64; do
                 for n in "${threads[@]}"; do
-                    OMP_NUM_THREADS=$n OMP_DYNAMIC=false "$program" trace "$work/model" --tokens "$tokens" --grad \
-                        -o "$work/out.npz" --precision "$precision" --engine plain
-                    hash=$(sha256sum < "$work/out.npz" | cut -d ' ' -f 1)
+                    hash=$(OMP_NUM_THREADS=$n OMP_DYNAMIC=false hashes "$precision" "$program")
                     printf '%-8s %-5s %-6s %-9s %-7s %s\n' "$cc" "$level" "$clones" "$precision" "$n" "$hash"
                     echo "$precision $hash" >> "$work/hashes"
                     runs=$((runs + 1))
@@ -68,9 +62,9 @@ if [ "$runs" -eq 0 ]; then
 fi
 different=$(sort -u "$work/hashes" | wc -l)
 if [ "$different" -eq 2 ]; then
-    echo "determinism: 1 hash per precision over $runs runs"
+    echo "determinism: 1 hash per precision over $runs runs of each of the three"
 else
-    echo "determinism: $different hashes over $runs runs, expected 1 for f32 and 1 for f64"
+    echo "determinism: $different sets of hashes over $runs runs, expected 1 for f32 and 1 for f64"
     sort "$work/hashes" | uniq -c
     exit 1
 fi

@@ -106,7 +106,7 @@ function say(message) { print FILENAME ":" FNR ": " message }
             say("\"" name "\" is not below this file (base < config < operations < block < model)")
     } else if (folder == "weights" || folder == "tokenizer") {
         if (to == folder || (to == "ref" && among(name, "ref/base.h ref/config.h ref/model.h ref/half.h ref/weights.def")) ||
-            (folder == "tokenizer" && name == "weights/json.h")) next
+            (folder == "tokenizer" && among(name, "weights/json.h weights/input.h"))) next
         say(folder "/ may not include \"" name "\"")
     } else if (folder == "golden") {
         if (to == "golden" || to == "weights" || among(name, "ref/base.h ref/half.h")) next
@@ -254,6 +254,29 @@ awk -F '\t' '$1 ~ /\.h$/ {
     if (name == "") next
     if (name in home && home[name] != $1) print $1 ":" $2 ": " name " is declared in " home[name] " too"
     home[name] = $1
+}' "$work/code" >> "$found"
+
+# ---- (g) sizes of what comes from files ---------------------------------------------------------------------------
+# A product of two variables may wrap, so readers ask mr_mul, mr_count or mr_tensor_bytes (ref/base.h). Looked at are the arguments of what
+# allocates, copies, reads and writes, and what variables called ...bytes, ...size, ...room, ...length or ...total become. A count times
+# sizeof is let through: mr_alloc has checked the product of the array that has so many elements. weights/save.c and pages.c read no file:
+# their matrices are in memory.
+awk -F '\t' '
+function judge() {
+    gsub(/\* sizeof [*]*[A-Za-z_0-9.>[\]-]+|\* sizeof\([^)]*\)/, "", text)
+    if (text ~ /[A-Za-z_\])][0-9]* \* [(]?[a-z_]/ &&
+        (text ~ /(^|[^A-Za-z0-9_])(mr_alloc|mr_resize|memcpy|memmove|memset|memcmp|fread|fwrite|pread|pwrite|mr_[a-z]+_(pread|write|read))\(/ ||
+         text ~ /(bytes|size|room|length|total) [-+]?= [^=]*[A-Za-z_\])][0-9]* \* [(]?[a-z_]/))
+        print file ":" line ": product of variables in a size: use mr_mul, mr_count or mr_tensor_bytes"
+    text = ""
+}
+$1 ~ /^weights\/(save|pages)\.c$/ { next }
+$1 !~ /^(weights|tokenizer)\// && $1 !~ /^golden\/(npy|npz|zip_[a-z]+|trace_read|map_file|replay_meta|replay_rows)\.c$/ &&
+$1 != "cli/train_data.c" { next }
+{
+    if (text == "") { file = $1; line = $2 }
+    text = text " " $3
+    if ($3 ~ /[;{}][ \t]*$/ || $3 ~ /^[ \t]*#/) judge()
 }' "$work/code" >> "$found"
 
 # ---- (f) committed text -------------------------------------------------------------------------------------------

@@ -17,9 +17,8 @@
 #include <unistd.h>
 
 #include "ref/base.h"
+#include "tests/inside.h"
 #include "tests/oom_files.h"
-
-int mr_main(int argc, char **argv);   /* main of cli/main.c, renamed by the Makefile */
 
 /* @ stands for the folder of outputs. Together: load, tokenize, generate, trace, compare, train,
  * save, chat. */
@@ -54,7 +53,7 @@ static const char *const commands[] = {
     "chat-template golden/chat/tekken.json tests/fuzz/oom.json --json",
     "mask --tokens 5 --window 2 --json",
 };
-enum { COMMANDS = sizeof commands / sizeof *commands, WORDS = 32 };
+enum { COMMANDS = sizeof commands / sizeof *commands };
 
 /* ---- the allocators -------------------------------------------------------------------------- */
 
@@ -122,23 +121,6 @@ static int descriptors(void) {
     return count;
 }
 
-static int words(const char *command, char *room, char **argv) {
-    int argc = 0;
-    argv[argc++] = (char *)"mistral-ref";
-    for (argv[argc++] = room; *command != '\0'; command++) {
-        if (*command == '@') room += sprintf(room, "%s", outputs);
-        else if (*command != ' ') *room++ = *command;
-        else {
-            *room++ = '\0';
-            argv[argc++] = room;
-        }
-    }
-    *room = '\0';
-    if (*argv[argc - 1] == '\0') argc--;   /* a blank at the end */
-    argv[argc] = NULL;
-    return argc;
-}
-
 static int    report;   /* the child's way to its parent */
 static result mine;
 
@@ -149,7 +131,7 @@ static void tell(void) {
 
 static void child(const char *command, int out, int err) {
     char room[1024], *argv[WORDS];
-    const int argc = words(command, room, argv), before = descriptors();
+    const int argc = words(command, outputs, room, argv), before = descriptors();
     dup2(out, 1);
     dup2(err, 2);
     atexit(tell);
@@ -159,11 +141,6 @@ static void child(const char *command, int out, int err) {
     mine.live = memory.live;
     mine.files = descriptors() - before;
     exit(status);   /* not _exit: a sanitizer looks for leaks at the end */
-}
-
-static size_t whole(int fd, char *into, size_t most) {
-    const ssize_t got = pread(fd, into, most, 0);
-    return got > 0 ? (size_t)got : 0;
 }
 
 static result run(const char *command, long fail, bool persistent) {
@@ -190,18 +167,6 @@ static result run(const char *command, long fail, bool persistent) {
 }
 
 /* ---- the loop -------------------------------------------------------------------------------- */
-
-/* Lines that start with the program's name and are no notes. */
-static int messages(const char *text) {
-    static const char name[] = "mistral-ref: ";
-    int count = 0;
-    for (const char *at = text; at != NULL && *at != '\0'; ) {
-        if (strncmp(at, name, sizeof name - 1) == 0 && strncmp(at + 13, "note: ", 6) != 0) count++;
-        at = strchr(at, '\n');
-        if (at != NULL) at++;
-    }
-    return count;
-}
 
 /* NULL, or what is wrong. */
 static const char *judge(const result *r, const result *clean_run) {

@@ -109,11 +109,25 @@ static void refusals(void **state) {
     refused((mr_adamw){0.9, 0.9, 1e-8, (double)INFINITY, false}, "decay");
 }
 
+/* Both ends of every interval, and the numbers of the message in their order. */
+static void domains(void **state) {
+    (void)state;
+    const mr_adamw least = {0, 0, 1e-300, 0, false};
+    assert_int_equal(mr_adamw_check(&least, NULL), MR_OK);
+    refused((mr_adamw){-0.1, 0.9, 1e-8, 0, false}, "betas are -0.1 and 0.9;");
+    refused((mr_adamw){0.9, 1, 1e-8, 0, false}, "betas are 0.9 and 1;");
+    refused((mr_adamw){0.9, 0.9, -1e-8, 0, false}, "epsilon is -1e-08;");
+    refused((mr_adamw){0.9, 0.9, (double)INFINITY, 0, false}, "epsilon is inf;");
+    refused((mr_adamw){0.9, 0.9, (double)NAN, 0, false}, "epsilon");
+    refused((mr_adamw){0.9, 0.9, 1e-8, (double)NAN, false}, "decay");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(worked_example), cmocka_unit_test(five_steps_f64),
         cmocka_unit_test(five_steps_f32), cmocka_unit_test(clipping),
         cmocka_unit_test(decaying),       cmocka_unit_test(refusals),
+        cmocka_unit_test(domains),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -166,11 +166,11 @@ static void attend_back(double *dx, const double *dy, const double *x) {
 enum { GATES = 40 };
 
 static void gated(double *y, const double *x) {
-    mr_swiglu_f64(y, x, x + GATES, GATES, MR_STORE_WIDE);
+    mr_swiglu_f64(y, x, x + GATES, GATES, MR_STORE_WIDE, MR_PLAIN_ENGINE);
 }
 
 static void gated_back(double *dx, const double *dy, const double *x) {
-    mr_swiglu_backward_f64(dx, dx + GATES, dy, x, x + GATES, GATES);
+    mr_swiglu_backward_f64(dx, dx + GATES, dy, x, x + GATES, GATES, MR_PLAIN_ENGINE);
 }
 
 /* ---- mixture of experts: 4 tokens, 3 of 5 experts, copy 7 dropped ---------------------------- */
@@ -282,7 +282,7 @@ static void far_out(void **state) {
     const double a[] = {-800, 800, -40}, u[] = {2, 2, 2}, dact[] = {1, 1, 1};
     double da[3], du[3];
     (void)state;
-    mr_swiglu_backward_f64(da, du, dact, a, u, 3);
+    mr_swiglu_backward_f64(da, du, dact, a, u, 3, MR_PLAIN_ENGINE);
     assert_true(da[0] == 0 && du[0] == 0 && da[1] == 2 && du[1] == 800);
     check_number("tail", 2 * exp(-40) * (1 - 40), da[2], 50);
 }

@@ -124,7 +124,31 @@ static void test_refusals(void **state) {
     }
 }
 
+/* Windows that differ from layer to layer are kept for 256 layers. */
+static void test_many_layers(void **state) {
+    (void)state;
+    for (int layers = 256; layers <= 257; layers++) {
+        static char json[1 << 14];
+        mr_config c;
+        mr_err    err;
+        char      warning[1024];
+        char *at = json + sprintf(json, "{'model_type':'mistral','hidden_size':24,"
+                                  "'num_hidden_layers':%d,'intermediate_size':4,"
+                                  "'num_attention_heads':6,'num_key_value_heads':2,'vocab_size':4,"
+                                  "'sliding_window':7,'layer_types':[", layers);
+        for (int l = 0; l < layers; l++)
+            at += sprintf(at, "%s'%s_attention'", l > 0 ? "," : "", l > 0 ? "full" : "sliding");
+        sprintf(at, "]}");
+        const mr_status status = read_text("config.json", json, &c, warning, &err);
+        if (layers > 256)
+            check_refused(status, MR_BAD, &err, "layer_types varies over more than 256 layers");
+        else if (status != MR_OK) fail_msg("%s", err.text);
+        else assert_int_equal(mr_config_window(&c, 0) * 1000 + mr_config_window(&c, 255), 7000);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_refusals),
+                                       cmocka_unit_test(test_many_layers)};
     return cmocka_run_group_tests_name("config_refused", tests, scratch_open, scratch_close);
 }

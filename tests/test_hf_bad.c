@@ -36,6 +36,41 @@ static void test_refused_models(void **state) {
     mr_tokenizer_close(good(MODEL(NONE ",`dropout`:0.0,`end_of_word_suffix`:``")));
 }
 
+/* A token of more than 65536 bytes: in the vocabulary, and among those added. */
+static void test_long_tokens(void **state) {
+    static char text[1 << 17];
+    static const char *const before[] = {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"",
+        "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]},"
+        "\"added_tokens\":[{\"id\":1,\"content\":\""};
+    static const char *const after[] = {"\":0},\"merges\":[]}}",
+        "\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,\"normalized\":false,"
+        "\"special\":false}]}"};
+    static const char *const reason[] = {"piece 0 has 65537 bytes, the limit is 65536",
+                                         "an added token has 65537 bytes, the limit is 65536"};
+    (void)state;
+    for (int i = 0; i < 2; i++)
+        for (int size = 65536; size <= 65537; size++) {
+            mr_tokenizer *t;
+            mr_err err = {0};
+            char *at = text + sprintf(text, "%s", before[i]);
+            memset(at, 'x', (size_t)size);
+            at += size;
+            at += sprintf(at, "%s", after[i]);
+            const mr_status status = open_bytes(text, (size_t)(at - text), &t, &err);
+            if (size > 65536) check_refused(status, MR_BAD, &err, reason[i]);
+            else if (status != MR_OK) fail_msg("%s", err.text);
+            mr_tokenizer_close(t);
+        }
+}
+
+static void test_refused_processor(void **state) {
+    (void)state;
+    refused("{`model`:{`type`:`BPE`," NONE "},`post_processor`:{`type`:`BertProcessing`}}",
+            "the post_processor `BertProcessing` is not supported");
+    refused("{`model`:{`type`:`BPE`," NONE "},`post_processor`:{`type`:`Sequence`}}",
+            "the post_processor `Sequence` is not supported");
+}
+
 static void test_refused_parts(void **state) {
     (void)state;
     refused(file_of(NONE, NULL, "{`type`:`StripAccents`}", NULL, NULL),
@@ -127,6 +162,7 @@ static void test_damage(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused_models), cmocka_unit_test(test_refused_parts),
+        cmocka_unit_test(test_long_tokens),    cmocka_unit_test(test_refused_processor),
         cmocka_unit_test(test_depth), cmocka_unit_test(test_damage),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);

@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Parameters and FLOPs as published; they follow from the papers' tables and were cross-checked
  * with parameter counts that
@@ -35,14 +36,20 @@ static const struct {
      4325376, 360448, 131072, 131072LL * 180224},
 };
 
+/* NULL: refused, since sizes of this build (make m32) cannot count the parameters. */
 static json_t *info(const char *config, json_int_t context) {
     char command[512];
-    snprintf(command, sizeof command, "./mistral-ref info tests/configs/%s --context %lld --json",
-             config, (long long)context);
+    snprintf(command, sizeof command,
+             "./mistral-ref info tests/configs/%s --context %lld --json 2>&1", config,
+             (long long)context);
     FILE *in = popen(command, "r");
+    char text[4096];
+    text[fread(text, 1, sizeof text - 1, in)] = '\0';
+    const int status = pclose(in);
+    if (!WIDE_SIZES && status == 0x300 && strstr(text, "sizes overflow") != NULL) return NULL;
     json_error_t reason;
-    json_t *result = json_loadf(in, 0, &reason);
-    assert_int_equal(pclose(in), 0);
+    json_t *result = json_loads(text, 0, &reason);
+    assert_int_equal(status, 0);
     assert_non_null(result);
     return result;
 }
@@ -58,6 +65,7 @@ static void test_published_figures(void **state) {
     for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
         const char *config = models[i].config;
         json_t *r = info(config, models[i].context);
+        if (r == NULL) continue;
         check(r, config, "parameters", models[i].total);
         check(r, config, "active_parameters", models[i].active);
         check(r, config, "attention_parameters_per_layer", models[i].attention);

@@ -80,7 +80,7 @@ static void dpo_kind(const json_t *root, const char *name, const batch *b, const
         for (const idx end = row + b->length[s]; row < end; row++)
             if (b->targets[row] >= 0)
                 mr_log_probability_backward_f64(dz + row * V, logits + row * V, V, b->targets[row],
-                                                d[s]);
+                                                d[s], MR_PLAIN_ENGINE);
     char path[64];
     snprintf(path, sizeof path, "preference/%s", name);
     const mr_dpo_metrics m = mr_dpo_summary(results, 3);

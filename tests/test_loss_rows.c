@@ -26,11 +26,11 @@ static void rows(void **state) {
         const double same = mr_log_probability_f32(z32, V, y);
         check_close("log p", logp + r, &got, 1, EPS_F64, fabs(logp[r]), 16);
         check_bits("both in double", &got, &same, 1, sizeof got);
-        mr_log_probability_backward_f64(dz, z, V, y, dlogp[r]);
-        mr_log_probability_backward_f32(dz32, z32, V, y, dlogp[r]);
+        mr_log_probability_backward_f64(dz, z, V, y, dlogp[r], MR_PLAIN_ENGINE);
+        mr_log_probability_backward_f32(dz32, z32, V, y, dlogp[r], MR_PLAIN_ENGINE);
         check_close("dz", want, dz, V, EPS_F64, size, 32);
         check_close_f32("dz", want, dz32, V, size > 1e-37 ? size : 1e-37, 1);
-        mr_log_probability_backward_f64(dz, z, V, y, -dlogp[r]);
+        mr_log_probability_backward_f64(dz, z, V, y, -dlogp[r], MR_PLAIN_ENGINE);
         for (idx v = 0; v < V; v++) assert_true(fabs(dz[v]) <= 8 * EPS_F64 * size);   /* added */
     }
     json_decref(root);
@@ -42,7 +42,7 @@ static void near_zero(void **state) {
     const double z[] = {18.420680743952367, 0};
     double dz[2] = {0};
     check_number("log p", -9.99999995e-9, mr_log_probability_f64(z, 2, 0), 64);
-    mr_log_probability_backward_f64(dz, z, 2, 0, 1);
+    mr_log_probability_backward_f64(dz, z, 2, 0, 1, MR_PLAIN_ENGINE);
     check_number("1 - p", 9.9999999e-9, dz[0], 64);
 }
 
@@ -58,7 +58,7 @@ static void reduction(const json_t *root, const char *name, mr_reduction kind,
             continue;
         }
         loss -= weight[t] * mr_log_probability_f64(logits + t * V, V, targets[t]);
-        mr_log_probability_backward_f64(dz + t * V, logits + t * V, V, targets[t], -weight[t]);
+        mr_log_probability_backward_f64(dz + t * V, logits + t * V, V, targets[t], -weight[t], MR_PLAIN_ENGINE);
     }
     check_number(name, golden_at(root, "reductions", name, NULL)[0], loss, 32);
     snprintf(path, sizeof path, "%s_gradient", name);

@@ -29,6 +29,11 @@ static void test_paths(void **state) {
         {"compare --paths " MODEL "/t13.f32.npz " MODEL "/p4095_t7.f32.npz --model " MODEL, 4, "",
          "no tokens at the same positions in common"},
         {"compare " MODEL "/t13.f32.npz @/part.npz @/same.npz", 2, "", "--paths compares more"},
+        {"compare --paths " MODEL "/t13.f32.npz @/same.npz --only 'h'", 2, "", "--only does not go"},
+        {"compare --paths " MODEL "/t13.f32.npz @/same.npz --map hf", 2, "", "--map does not go"},
+        {"compare --paths " MODEL "/t13.f32.npz @/same.npz --dtype fp8", 0, "equal bit for bit", ""},
+        {"compare --paths " MODEL "/t13.f32.npz @/part.npz --model " MODEL
+         " --junit @/paths.xml --html @/paths.html", 1, "PART", ""},
         {"compare --paths " MODEL "/t13.f32.npz", 2, "", "usage"},
     };
     CHECK_ALL(list);

@@ -137,7 +137,7 @@ static void test_proves_nothing(void **state) {
     assert_int_equal(run("init golden/cases/dense_gqa/config.json -o @/zero"), 0);
     unsigned char *file = scratch_read(scratch("zero/model.safetensors"), &bytes);
     memcpy(&header, file, 8);
-    memset(file + 8 + header, 0, bytes - 8 - header);
+    memset(file + 8 + header, 0, bytes - 8 - (size_t)header);
     scratch_write("zero/model.safetensors", file, bytes);
     free(file);
     assert_int_equal(run("trace @/zero --tokens 5,17,3 --only '*[!skv]' -o @/port.npz"), 0);

@@ -142,7 +142,7 @@ static void absurd_sizes(void **state) {
 /* A ring forgets, so only positions are endless here: such a capacity is refused, or it works. */
 static void endless_capacity(void **state) {
     (void)state;
-    const idx capacity = (idx)1 << 62, length = T;
+    const idx capacity = MR_IDX_MAX / 2 + 1, length = T;
     const mr_run_options o = {
         .precision = MR_F64_RUN, .n_seqs = 1, .capacity = &capacity, .max_tokens = T};
     mr_config c = tiny_config();

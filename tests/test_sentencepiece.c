@@ -250,6 +250,8 @@ static void test_bad_models(void **state) {
     start(2, true, 257), refused("x.model", "pieces 3 and 259 are equal");
     start(2, false, 1), refused("x.model", "byte_fallback is off");
     start(2, false, 0), refused("x.model.v9", "version v9");
+    file.count = 0, put_number(3, 2), close_message(2, 0), PIECE("a", 0, NORMAL);
+    refused("x.model", "no piece has type UNKNOWN");
     file.count = 0, refused("x.model", "empty file");
     put("{}", 2), refused("x.model", "JSON");
     REFUSED("has 0 pieces", file.count = 0, put_number(9, 1));
@@ -261,6 +263,7 @@ static void test_bad_models(void **state) {
     REFUSED("wire type 0", put_number(1, 1));
     REFUSED("wire type 0", put_number(2, 1));
     REFUSED("precompiled_charsmap", put_bytes(3, "\x12\x01x", 3));
+    REFUSED("denormalizer_spec has a precompiled_charsmap", put_bytes(5, "\x12\x01x", 3));
     REFUSED("64 bits", put("\x30\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x02", 11));
     REFUSED("longer than", put("\x0A\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01", 11));
     REFUSED("number is out of range", put("\x00\x01", 2));

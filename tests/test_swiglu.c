@@ -20,8 +20,8 @@ static void worked_example(void **state) {
     double got[8];
     float a32[8], u32[8], got32[8];
     for (int i = 0; i < 8; i++) a32[i] = (float)a[i], u32[i] = (float)u[i];
-    mr_swiglu_f64(got, a, u, 8, MR_STORE_WIDE);
-    mr_swiglu_f32(got32, a32, u32, 8, MR_STORE_WIDE);
+    mr_swiglu_f64(got, a, u, 8, MR_STORE_WIDE, MR_PLAIN_ENGINE);
+    mr_swiglu_f32(got32, a32, u32, 8, MR_STORE_WIDE, MR_PLAIN_ENGINE);
     for (int i = 0; i < 8; i++) {
         check_number("f64", silu[i] * u[i], got[i], 4);
         /* silu in double, rounded to float, then times u */
@@ -36,8 +36,8 @@ static void the_gate_is_the_first(void **state) {
     (void)state;
     const double gate[] = {-5, 5}, up[] = {5, -5};
     double right[2], swapped[2];
-    mr_swiglu_f64(right, gate, up, 2, MR_STORE_WIDE);
-    mr_swiglu_f64(swapped, up, gate, 2, MR_STORE_WIDE);
+    mr_swiglu_f64(right, gate, up, 2, MR_STORE_WIDE, MR_PLAIN_ENGINE);
+    mr_swiglu_f64(swapped, up, gate, 2, MR_STORE_WIDE, MR_PLAIN_ENGINE);
     check_number("gate -5", -25 / (1 + exp(5)), right[0], 4);
     check_number("gate 5", -25 / (1 + exp(-5)), right[1], 4);
     check_bits("swapped", &right[0], &swapped[1], 1, sizeof *right);
@@ -49,8 +49,8 @@ static void identity(void **state) {
     double a[100], minus[100], one[100], up[100], down[100];
     fill_f64(a, 100, 1);
     for (int i = 0; i < 100; i++) minus[i] = -(a[i] *= 20), one[i] = 1;
-    mr_swiglu_f64(up, a, one, 100, MR_STORE_WIDE);
-    mr_swiglu_f64(down, minus, one, 100, MR_STORE_WIDE);
+    mr_swiglu_f64(up, a, one, 100, MR_STORE_WIDE, MR_PLAIN_ENGINE);
+    mr_swiglu_f64(down, minus, one, 100, MR_STORE_WIDE, MR_PLAIN_ENGINE);
     for (int i = 0; i < 100; i++) {
         const double sum = up[i] + down[i], want = a[i] * tanh(a[i] / 2),
                      difference = up[i] - down[i];
@@ -64,24 +64,24 @@ static void identity(void **state) {
 static void extremes_and_aliasing(void **state) {
     (void)state;
     double a[] = {1e308, -1e308, 800, -800, -0.0, 1}, u[] = {1, 1, 2, 2, 3, 3}, want[6];
-    mr_swiglu_f64(want, a, u, 6, MR_STORE_WIDE);
+    mr_swiglu_f64(want, a, u, 6, MR_STORE_WIDE, MR_PLAIN_ENGINE);
     assert_true(want[0] == 1e308 && want[1] == 0 && want[2] == 1600 && want[3] == 0 &&
                 want[4] == 0);
-    mr_swiglu_f64(u, a, u, 6, MR_STORE_WIDE);
+    mr_swiglu_f64(u, a, u, 6, MR_STORE_WIDE, MR_PLAIN_ENGINE);
     check_bits("into u", want, u, 6, sizeof *u);
     const double again[] = {1, 1, 2, 2, 3, 3};
-    mr_swiglu_f64(a, a, again, 6, MR_STORE_WIDE);
+    mr_swiglu_f64(a, a, again, 6, MR_STORE_WIDE, MR_PLAIN_ENGINE);
     check_bits("into a", want, a, 6, sizeof *a);
-    mr_swiglu_f64(a, a, again, 0, MR_STORE_WIDE);
+    mr_swiglu_f64(a, a, again, 0, MR_STORE_WIDE, MR_PLAIN_ENGINE);
     check_bits("nothing", want, a, 6, sizeof *a);
     const float far_left = -200, far_right = 200, two = 2;
     float y;
-    mr_swiglu_f32(&y, &far_left, &two, 1, MR_STORE_WIDE);
+    mr_swiglu_f32(&y, &far_left, &two, 1, MR_STORE_WIDE, MR_PLAIN_ENGINE);
     assert_true(y == 0);
-    mr_swiglu_f32(&y, &far_right, &two, 1, MR_STORE_WIDE);
+    mr_swiglu_f32(&y, &far_right, &two, 1, MR_STORE_WIDE, MR_PLAIN_ENGINE);
     assert_true(y == 400);
     const double nan_ = (double)NAN;
-    mr_swiglu_f64(a, &nan_, again, 1, MR_STORE_WIDE);
+    mr_swiglu_f64(a, &nan_, again, 1, MR_STORE_WIDE, MR_PLAIN_ENGINE);
     assert_true(isnan(a[0]));
 }
 
@@ -94,9 +94,9 @@ static void storage(void **state) {
     const float a32[] = {1, -1}, u32[] = {1 + 0x1p-7F, 3};
     double y[2];
     float y32[2];
-    mr_swiglu_f64(y, a, u, 2, MR_STORE_BF16);
+    mr_swiglu_f64(y, a, u, 2, MR_STORE_BF16, MR_PLAIN_ENGINE);
     check_bits("f64", want, y, 2, sizeof *y);
-    mr_swiglu_f32(y32, a32, u32, 2, MR_STORE_BF16);
+    mr_swiglu_f32(y32, a32, u32, 2, MR_STORE_BF16, MR_PLAIN_ENGINE);
     check_close_f32("f32", want, y32, 2, 1, 0);
 }
 

@@ -17,6 +17,13 @@ typedef struct {
     const char *old, *new, *reason;
 } change;
 
+/* What 64 bits hold and 32 do not. */
+#if PTRDIFF_MAX > INT32_MAX
+#define WIDE(reason) reason
+#else
+#define WIDE(reason) "an integer is too large"
+#endif
+
 static const change changes[] = {
     {"\"config\":{", "\"other\":{", "expected a tekken.json with \"config\""},
     {"\"config\":{", "\"config\":null,\"x\":{", "found"},
@@ -44,10 +51,10 @@ static const change changes[] = {
     {"_vocab_size\":284", "_vocab_size\":286", "vocab has 263 entries, but 264 of 286"},
     {"_vocab_size\":284", "_vocab_size\":0", "default_vocab_size is 0"},
     {"_vocab_size\":284", "_vocab_size\":-1", "default_vocab_size is -1"},
-    {"_vocab_size\":284", "_vocab_size\":-9223372036854775807", "expected at most"},
-    {"_vocab_size\":284", "_vocab_size\":9223372036854775807", "expected at most"},
+    {"_vocab_size\":284", "_vocab_size\":-9223372036854775807", WIDE("expected at most")},
+    {"_vocab_size\":284", "_vocab_size\":9223372036854775807", WIDE("expected at most")},
     {"_vocab_size\":284", "_vocab_size\":9223372036854775808", "an integer is too large"},
-    {"_vocab_size\":284", "_vocab_size\":4294967580", "expected at most"},
+    {"_vocab_size\":284", "_vocab_size\":4294967580", WIDE("expected at most")},
     {"_vocab_size\":284", "_vocab_size\":1048577", "expected at most"},
     {"_vocab_size\":284", "_vocab_size\":1048576", "but the file has only"},
     {"_vocab_size\":284", "_vocab_size\":284.0", "without point"},
@@ -56,13 +63,13 @@ static const change changes[] = {
     {"_tokens\":22", "_tokens\":19", "but 265 of 284 ids are not special"},
     {"_tokens\":22", "_tokens\":29", "at least 256 others"},
     {"_tokens\":22", "_tokens\":-1", "with -1 special"},
-    {"_tokens\":22", "_tokens\":-9223372036854775807", "at least 256 others"},
-    {"_tokens\":22", "_tokens\":9223372036854775807", "at least 256 others"},
+    {"_tokens\":22", "_tokens\":-9223372036854775807", WIDE("at least 256 others")},
+    {"_tokens\":22", "_tokens\":9223372036854775807", WIDE("at least 256 others")},
     /* entries */
     {"\"rank\":7,", "\"rank\":8,", "vocab[7] has rank 8"},
     {"\"rank\":7,", "\"rank\":-7,", "vocab[7] has rank -7"},
     {"\"rank\":7,", "\"rank\":6,", "vocab[7] has rank 6"},
-    {"\"rank\":7,", "\"rank\":4294967303,", "vocab[7] has rank 4294967303"},
+    {"\"rank\":7,", "\"rank\":4294967303,", WIDE("vocab[7] has rank 4294967303")},
     {"\"rank\":7,", "\"rank\":7.0,", "without point"},
     {"\"rank\":7,", "\"rank\":null,", "an integer was expected"},
     {"\"rank\":7,", "", "vocab[7] must have"},

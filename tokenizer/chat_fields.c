@@ -105,10 +105,7 @@ static bool known(mr_py_span key, const mr_field *field, idx fields) {
 
 const char *mr_chat_shown(mr_py_span text, char shown[MR_CHAT_SHOWN]) {
     idx n = 0;
-    for (; n < text.count && n < MR_CHAT_SHOWN - 1; n++) {
-        const unsigned char c = (unsigned char)text.byte[n];
-        shown[n] = c < 0x20 || c == 0x7f ? '?' : (char)c;
-    }
+    for (; n < text.count && n < MR_CHAT_SHOWN - 1; n++) shown[n] = text.byte[n];
     shown[n] = '\0';
     return shown;
 }

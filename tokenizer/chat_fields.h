@@ -24,7 +24,7 @@ typedef struct {
 mr_status mr_chat_fields(const mr_py *object, const char *where, const mr_field *field, idx fields,
                          mr_err *err);
 
-/* The beginning of a stranger's text for a message: control characters as question marks. */
+/* The beginning of a stranger's text, for a message. */
 #define MR_CHAT_SHOWN 80
 const char *mr_chat_shown(mr_py_span text, char shown[MR_CHAT_SHOWN]);
 

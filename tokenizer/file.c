@@ -9,6 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tokenizer/tokenizer.h"
+#include "weights/input.h"
+
 /* The names under which models of this family are published, Mistral's own formats. "m1" marks the
  * variant for models with images; the text part is the same. */
 static const char *const names[] = {
@@ -38,17 +41,19 @@ static char *joined(const char *folder, const char *name, mr_err *err) {
 }
 
 /* Opens folder/name if it is there. MR_OK with *stream NULL when it is not: absence is no failure
- * here, only lack of memory is. On success the caller owns *stream and *path. */
+ * here. On success the caller owns *stream and *path. */
 static mr_status try_name(const char *folder, const char *name, FILE **stream, char **path,
                           mr_err *err) {
     *stream = NULL;
     *path = joined(folder, name, err);
     if (*path == NULL) return MR_BAD;
-    *stream = fopen(*path, "rb");
+    *stream = mr_input_open(*path);
     if (*stream != NULL) return MR_OK;
+    const bool absent = errno == ENOENT || errno == ENOTDIR;
+    if (!absent) mr_fail(err, MR_BAD, "%s: cannot open: %s", *path, strerror(errno));
     mr_free(*path);
     *path = NULL;
-    return MR_OK;
+    return absent ? MR_OK : MR_BAD;
 }
 
 /* The tokenizer inside a folder. `path` may as well be a file: then no name below it exists and
@@ -83,6 +88,15 @@ static mr_status find_in_folder(const char *folder, FILE **stream, char **path, 
     return status;
 }
 
+bool mr_tokenizer_there(const char *path) {
+    FILE *stream;
+    char *name;
+    const mr_status status = find_in_folder(path, &stream, &name, NULL);
+    if (stream != NULL) fclose(stream);
+    mr_free(name);
+    return status != MR_OK || stream != NULL;
+}
+
 /* Reads to the end. Grows as bytes arrive instead of asking for the size first: that also works
  * for pipes, and a size that was asked for could be out of date. */
 static mr_status read_all(FILE *stream, mr_tokenizer_file *file, mr_err *err) {
@@ -101,7 +115,7 @@ static mr_status read_all(FILE *stream, mr_tokenizer_file *file, mr_err *err) {
             if (bytes == NULL) return MR_BAD;
             file->bytes = bytes;
         }
-        size_t got = fread(file->bytes + file->size, 1, (size_t)(room - file->size), stream);
+        size_t got = mr_input_read(file->bytes + file->size, (size_t)(room - file->size), stream);
         if (got == 0) break; /* the end, or an error, told apart below */
         file->size += (idx)got;
     }

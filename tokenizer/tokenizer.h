@@ -25,6 +25,9 @@ void mr_text_free(mr_text *text);
 mr_status mr_tokenizer_open(const char *path, mr_tokenizer **out, mr_err *err);
 void      mr_tokenizer_close(mr_tokenizer *tokenizer);
 
+/* Is there one, readable or not? Otherwise to do without is no loss. */
+bool mr_tokenizer_there(const char *path);
+
 /* ---- facts -------------------------------------------------------------------------------- */
 
 idx     mr_tokenizer_size(const mr_tokenizer *tokenizer); /* number of ids */

@@ -48,6 +48,7 @@ mr_status mr_atomic_open(mr_atomic *file, const char *path, mr_err *err) {
     struct stat old;
     bool exists = stat(path, &old) == 0;
     *file = (mr_atomic){0};
+    if (!exists && errno != ENOENT) return io_fail(err, "cannot create it", path);
     if (exists && !S_ISREG(old.st_mode))
         return mr_fail(err, MR_BAD, "%s: exists and is no regular file; choose another name", path);
     idx length = (idx)strlen(path) + 1;

@@ -66,10 +66,9 @@ static mr_status check_tied_head(const binding *b) {
     if (t == NULL || !b->config->tied_embeddings) return MR_OK;
     const mr_tensor *e = mr_tensors_find(b->set, native ? "tok_embeddings.weight"
                                                         : "model.embed_tokens.weight");
-    const idx bytes = mr_count(e->rank, e->dim) * mr_dtype_size(e->dtype);
     b->used[t - b->set->tensor] = true;
     if (t->dtype == e->dtype && t->rank == 2 && t->dim[0] == e->dim[0] && t->dim[1] == e->dim[1] &&
-        memcmp(t->data, e->data, (size_t)bytes) == 0) return MR_OK;
+        memcmp(t->data, e->data, (size_t)mr_tensor_bytes(e)) == 0) return MR_OK;
     return mr_fail(b->err, MR_BAD, "%s: the configuration ties the output head to the embedding, "
                    "but tensor '%s' is there and differs from it; set tie_word_embeddings to false "
                    "or remove the tensor", b->set->source, head);

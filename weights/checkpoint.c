@@ -1,6 +1,7 @@
 /* Opening a model: configuration, tensors, and the binding of one to the other. */
 #include "weights/checkpoint.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "weights/folder.h"
@@ -21,9 +22,10 @@ mr_status mr_checkpoint_open(const char *folder, mr_checkpoint *out, mr_err *err
     char       warning[sizeof out->warning];
     bool       both;
     *out = (mr_checkpoint){0};
+    errno = 0;
     if (!mr_path_is_folder(folder))
         return mr_fail(err, MR_BAD, "%s: expected the folder of a checkpoint, found %s", folder,
-                       mr_path_exists(folder) ? "a file" : "nothing");
+                       errno == 0 ? "a file" : errno == ENOENT ? "nothing" : strerror(errno));
     char *path = mr_folder_config(folder, &both, err);
     mr_status status = path != NULL ? MR_OK : MR_BAD;
     if (status == MR_OK) status = mr_config_read(folder, &config, warning, sizeof warning, err);

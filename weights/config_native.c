@@ -44,7 +44,7 @@ static void read_model_type(mr_config_reader *r) {
                        "\"transformer\"");
     else if (strcmp(type, "transformer") != 0)
         mr_config_fail(r, "model_type \"%.60s\" is an unknown architecture; expected "
-                       "\"transformer\"", mr_name_hostile(type) ? "?" : type);
+                       "\"transformer\"", type);
 }
 
 /* Files before May 2024 leave theta out; then a window tells the 1e4 models from the 1e6 ones. The

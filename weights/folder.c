@@ -15,16 +15,20 @@ bool mr_path_is_folder(const char *path) {
     return stat(path, &about) == 0 && S_ISDIR(about.st_mode);
 }
 
+/* What can not be looked at may be there: a writer must not take its place. */
 bool mr_path_exists(const char *path) {
     struct stat about;
-    return stat(path, &about) == 0;
+    return stat(path, &about) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
-/* FOLDER/NAME if it exists; NULL otherwise, and *status MR_BAD only when memory is short. */
+/* FOLDER/NAME if it exists; NULL otherwise, and *status MR_BAD when that can not be told. */
 static char *existing(const char *folder, const char *name, mr_status *status, mr_err *err) {
+    struct stat about;
     char *path = mr_string_path(folder, name, err);
     if (path == NULL) *status = MR_BAD;
-    if (path == NULL || mr_path_exists(path)) return path;
+    if (path == NULL || stat(path, &about) == 0) return path;
+    if (errno != ENOENT && errno != ENOTDIR)
+        *status = mr_fail(err, MR_BAD, "%s: cannot read: %s", path, strerror(errno));
     mr_free(path);
     return NULL;
 }
@@ -65,6 +69,7 @@ static mr_status list(const char *folder, listing *found, mr_err *err) {
     *found = (listing){0};
     DIR *dir = opendir(folder);
     if (dir == NULL) return mr_fail(err, MR_BAD, "%s: cannot open: %s", folder, strerror(errno));
+    errno = 0;
     for (const struct dirent *e = readdir(dir); e != NULL; e = readdir(dir)) {
         if (ends_with(e->d_name, ".safetensors")) {
             found->safetensors++;
@@ -75,8 +80,10 @@ static mr_status list(const char *folder, listing *found, mr_err *err) {
             note(found->pickle, sizeof found->pickle, e->d_name);
         }
     }
+    const int reason = errno;   /* only a failure sets it */
     closedir(dir);
-    return MR_OK;
+    return reason == 0 ? MR_OK
+                       : mr_fail(err, MR_BAD, "%s: cannot list: %s", folder, strerror(reason));
 }
 
 /* One file is no guess; several without an index are. Pickles are named with the way out of

@@ -62,7 +62,7 @@ static mr_status read_dtype(const file *f, const json_t *entry, mr_tensor *t) {
                        "cannot use; convert it to BF16, F16 or F32", f->path, t->name, word);
     return mr_fail(f->err, MR_BAD, "%s: tensor '%.200s' has an unknown dtype '%.20s'; expected "
                    "F64, F32, F16, BF16, I64, I32, U16, U8, F8_E4M3 or F8_E5M2", f->path, t->name,
-                   mr_name_hostile(word) ? "?" : word);
+                   word);
 }
 
 /* A JSON integer that is a size: jansson has refused what does not fit 64 signed bits. */

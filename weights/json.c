@@ -2,26 +2,34 @@
 #include "weights/json.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
-/* jansson quotes the input in its text, so control characters of a hostile file could reach a
- * terminal. */
-static mr_status parse_fail(const char *source, idx line, const json_error_t *e, mr_err *err) {
-    char reason[JSON_ERROR_TEXT_LENGTH];
-    snprintf(reason, sizeof reason, "%s", e->text);
-    for (char *c = reason; *c != '\0'; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
-    return mr_fail(err, MR_BAD, "%s: line %td, column %d: %s", source, line + e->line - 1,
-                   e->column, reason);
+#include "weights/input.h"
+
+/* Brackets outside of strings. What is no JSON may be miscounted, and is refused in any case. */
+bool mr_json_deep(const char *text, idx bytes) {
+    idx  depth = 0;
+    bool string = false;
+    for (idx i = 0; i < bytes && depth <= MR_JSON_DEPTH; i++) {
+        if (text[i] == '"') string = !string;
+        else if (string) i += text[i] == '\\';
+        else if (text[i] == '[' || text[i] == '{') depth++;
+        else if (text[i] == ']' || text[i] == '}') depth--;
+    }
+    return depth > MR_JSON_DEPTH;
 }
 
 /* Duplicate keys are refused everywhere: parsers disagree on which one counts. */
 mr_status mr_json_line(const char *source, idx line, const char *text, idx bytes, json_t **out,
                        mr_err *err) {
     json_error_t e;
+    *out = NULL;
+    if (mr_json_deep(text, bytes))
+        return mr_fail(err, MR_BAD, "%s: line %td: JSON of more than %d levels", source, line,
+                       MR_JSON_DEPTH);
     *out = json_loadb(text, (size_t)bytes, JSON_REJECT_DUPLICATES, &e);
-    return *out != NULL ? MR_OK : parse_fail(source, line, &e, err);
+    return *out != NULL ? MR_OK : mr_fail(err, MR_BAD, "%s: line %td, column %d: %s", source,
+                                          line + e.line - 1, e.column, e.text);
 }
 
 mr_status mr_json_text(const char *source, const char *text, idx bytes, json_t **out, mr_err *err) {
@@ -41,7 +49,7 @@ static mr_status read_all(FILE *f, const char *path, idx cap, char **text, idx *
             if (larger == NULL) return MR_BAD;
             *text = larger;
         }
-        *bytes += (idx)fread(*text + *bytes, 1, (size_t)(room - *bytes), f);
+        *bytes += (idx)mr_input_read(*text + *bytes, (size_t)(room - *bytes), f);
         if (*bytes > cap)
             return mr_fail(err, MR_BAD, "%s: more than %td bytes of JSON; is this the right file?",
                            path, cap);
@@ -53,7 +61,7 @@ mr_status mr_json_file(const char *path, idx cap, json_t **out, mr_err *err) {
     char *text = NULL;
     idx   bytes = 0;
     *out = NULL;
-    FILE *f = fopen(path, "rb");
+    FILE *f = mr_input_open(path);
     if (f == NULL) return mr_fail(err, MR_BAD, "%s: cannot open: %s", path, strerror(errno));
     mr_status status = read_all(f, path, cap, &text, &bytes, err);
     if (status == MR_OK) status = mr_json_text(path, text, bytes, out, err);
@@ -85,6 +93,12 @@ static mr_json_found wrong(mr_json *r, const char *key, const char *expected, co
     return MR_JSON_WRONG;
 }
 
+idx mr_json_idx(const json_t *value) {
+    const json_int_t wide = json_integer_value(value);
+    const idx narrow = (idx)wide;
+    return (json_int_t)narrow == wide ? narrow : wide < 0 ? -MR_IDX_MAX : MR_IDX_MAX;
+}
+
 /* Everything the getters share. */
 static mr_json_found look(mr_json *r, const char *key, json_t **value) {
     *value = json_object_get(r->object, key);
@@ -96,7 +110,7 @@ mr_json_found mr_json_int(mr_json *r, const char *key, idx *out) {
     mr_json_found found = look(r, key, &value);
     if (found != MR_JSON_FOUND) return found;
     if (!json_is_integer(value)) return wrong(r, key, "an integer", value);
-    idx narrow = (idx)json_integer_value(value);
+    const idx narrow = mr_json_idx(value);
     if ((json_int_t)narrow != json_integer_value(value))
         return wrong(r, key, "a smaller integer", value);
     *out = narrow;

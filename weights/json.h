@@ -10,9 +10,13 @@
 #define MR_JSON_CONFIG_CAP ((idx)1000000)     /* bytes of a configuration */
 #define MR_JSON_HEADER_CAP ((idx)100000000)   /* bytes of a safetensors header or a shard index */
 
+#define MR_JSON_DEPTH 64                      /* levels of nesting */
+
+/* Has the text more levels than that? For a parser that is called without the functions below. */
+bool mr_json_deep(const char *text, idx bytes);
+
 /* Parses `bytes` of text into *out (json_decref is the caller's). `source` opens the messages:
- * "SOURCE: line L, column C: reason". Nesting is bounded by jansson; NUL inside a string is
- * refused. */
+ * "SOURCE: line L, column C: reason". NUL inside a string is refused. */
 mr_status mr_json_text(const char *source, const char *text, idx bytes, json_t **out, mr_err *err);
 
 /* The same for text that begins on that line of the source, from 1. */
@@ -47,6 +51,9 @@ mr_json_found mr_json_array(mr_json *reader, const char *key, const json_t **out
 /* A key that must be there with a value: records "expected WHAT, found nothing" or "found null". */
 void mr_json_need_int(mr_json *reader, const char *key, idx *out);
 void mr_json_need_number(mr_json *reader, const char *key, double *out);
+
+/* Value of an integer, or the nearest that idx holds; 0 of anything else. */
+idx mr_json_idx(const json_t *value);
 
 /* What a value is, in words of JSON: "a string", "null", ... */
 const char *mr_json_kind(const json_t *value);

@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include "weights/input.h"
+
 mr_status mr_jsonl_open(mr_jsonl *lines, const char *path, mr_err *err) {
-    *lines = (mr_jsonl){.path = path, .file = fopen(path, "rb")};
+    *lines = (mr_jsonl){.path = path, .file = mr_input_open(path)};
     return lines->file != NULL
                ? MR_OK
                : mr_fail(err, MR_BAD, "%s: cannot open: %s", path, strerror(errno));
@@ -29,7 +31,7 @@ static mr_status read_line(mr_jsonl *l, bool *any, mr_err *err) {
     int byte;
     l->bytes = 0;
     l->line++;
-    while ((byte = getc(l->file)) != EOF && byte != '\n') {
+    while ((byte = mr_input_byte(l->file)) != EOF && byte != '\n') {
         if (l->bytes == l->room && more_room(l, err)) return MR_BAD;
         l->text[l->bytes++] = (char)byte;
     }

@@ -6,7 +6,7 @@
 
 #include "weights/json.h"
 
-#define MR_JSONL_LINE_CAP ((idx)100000000)   /* bytes of one line */
+#define MR_JSONL_LINE_CAP ((idx)16000000)   /* bytes of one line */
 
 /* {0} is not open. */
 typedef struct {

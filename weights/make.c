@@ -47,7 +47,7 @@ static void fill_all(mr_tensors *set, const mr_names *names, mr_dtype dtype, mr_
                                      data};
         if (k->rank == 2) set->tensor[i].dim[1] = k->cols;
         fill(user, param, name, dtype, data);
-        data += k->rows * k->cols * mr_dtype_size(dtype);
+        data += mr_tensor_bytes(&set->tensor[i]);
     }
     set->count = names->count;
     qsort(set->tensor, (size_t)set->count, sizeof *set->tensor, mr_tensor_by_name);

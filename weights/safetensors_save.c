@@ -16,8 +16,7 @@ mr_status mr_safetensors_save(const char *path, const mr_tensor *tensor, idx cou
     mr_status status = mr_saver_open(&stream, path, sorted, count, metadata, err);
     for (idx i = 0; i < count && status == MR_OK; i++) {
         const mr_tensor *t = &sorted[i];
-        const idx bytes = mr_count(t->rank, t->dim) * mr_dtype_size(t->dtype);
-        status = mr_saver_write(&stream, t->data, bytes, err);
+        status = mr_saver_write(&stream, t->data, mr_tensor_bytes(t), err);
     }
     if (status == MR_OK) status = mr_saver_commit(&stream, err);
     mr_saver_abandon(&stream);

@@ -114,12 +114,10 @@ static mr_status check_complete(const job *j, const mr_tensors *set) {
     json_object_foreach((json_t *)j->map, key, value)
         if (mr_tensors_find(set, key) == NULL)
             return mr_fail(j->err, MR_BAD, "%s: tensor '%.200s' is missing from %s", j->path,
-                           mr_name_hostile(key) ? "?" : key, json_string_value(value));
+                           key, json_string_value(value));
     idx bytes = 0;
-    for (idx i = 0; i < set->count; i++) {
-        const mr_tensor *t = &set->tensor[i];
-        bytes += mr_count(t->rank, t->dim) * mr_dtype_size(t->dtype);   /* all is mapped: it fits */
-    }
+    for (idx i = 0; i < set->count; i++)
+        bytes += mr_tensor_bytes(&set->tensor[i]);   /* all is mapped: it fits */
     const json_t *size = j->metadata != NULL ? json_object_get(j->metadata, "total_size") : NULL;
     if (size == NULL) return MR_OK;
     if (json_is_number(size) && json_number_value(size) == (double)bytes) return MR_OK;

@@ -83,8 +83,7 @@ static mr_status load_models(const mr_tensors *set, const mr_training *s, mr_err
         char name[LONG_NAME];
         const mr_tensor like = part_tensor(s, &names, i, name), *t = find(set, &like, err);
         if (t == NULL) return MR_BAD;
-        memcpy((void *)like.data, t->data,
-               (size_t)(mr_count(t->rank, t->dim) * mr_dtype_size(t->dtype)));
+        memcpy((void *)like.data, t->data, (size_t)mr_tensor_bytes(t));
     }
     return MR_OK;
 }
@@ -124,15 +123,15 @@ static mr_status load_rest(const mr_tensors *set, mr_training *s, mr_err *err) {
     memcpy(s->counter, counters->data, sizeof s->counter);
     memcpy(&s->best, best->data, sizeof s->best);
     for (int i = 0; i < MR_TRAINING_COUNTERS; i++)
-        if (s->counter[i] < 0 || s->counter[i] > INT64_MAX / 4)
+        if (s->counter[i] < 0 || s->counter[i] > (i == 0 ? MR_IDX_MAX : INT64_MAX) / 4)
             return mr_fail(err, MR_BAD, "%s: counter %d is %lld; expected 0 or more", set->source,
                            i, (long long)s->counter[i]);
     s->rows = like[2].dim[0] = (idx)s->counter[0];
     const mr_tensor *log = find(set, &like[2], err);
     if (log == NULL) return MR_BAD;
-    s->log = mr_alloc(s->rows * s->columns, sizeof *s->log, err);
+    s->log = mr_alloc(mr_tensor_bytes(log), 1, err);
     if (s->log == NULL) return MR_BAD;
-    memcpy(s->log, log->data, (size_t)(s->rows * s->columns) * sizeof *s->log);
+    memcpy(s->log, log->data, (size_t)mr_tensor_bytes(log));
     return MR_OK;
 }
 

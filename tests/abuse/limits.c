@@ -120,12 +120,12 @@ static const struct {
     const char *what, *message;
 } limits[] = {
     {"params", 1000000, config_bytes, "bytes of a configuration", "more than 1000000 bytes"},
-    {"params", 2048, config_depth, "nesting of JSON", "parsing depth"},
+    {"params", 64, config_depth, "nesting of JSON", "more than 64 levels"},
     {"hf", 64, scan_depth, "nesting of a skipped value", "damaged JSON"},
     {"safetensors", 8, rank, "dimensions", "at most 8 dimensions"},
     {"sentencepiece", 65536, spm_piece, "bytes of a piece", "65536"},
     {"sentencepiece", 1 << 20, spm_pieces, "pieces", "1048576"},
-    {"jsonl", 100000000, line_bytes, "bytes of a line", "more than 100000000 bytes"},
+    {"jsonl", 16000000, line_bytes, "bytes of a line", "more than 16000000 bytes"},
 };
 
 int mr_abuse_limits(void) {

@@ -115,7 +115,7 @@ void port_record_free(port_record *record) {
 
 /* Experts follow the named tensors of a layer. */
 port_tensor_buffer *port_record_at(const port_record *record, port_tensor tensor, idx layer) {
-    return &record->buffer[layer * (PORT_TENSORS + record->model->E) + tensor];
+    return &record->buffer[layer * (PORT_TENSORS + record->model->E) + (idx)tensor];
 }
 
 void port_record_rows(port_record *record, port_tensor tensor, idx layer, const port_call *call,

@@ -1,0 +1,238 @@
+#!/usr/bin/env python3
+"""Mutation testing: changes one place of the sources at a time and asks whether a test fails.
+
+run.py [-n 1500] [--folders ref,tokenizer] [--skip PATTERN] [--passes 123] [--scratch FOLDER]
+Results go to SCRATCH/log.jsonl and are kept: a second call goes on. report.py writes the table."""
+
+import argparse
+import glob
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+import mutate
+from build import FOLDERS, Build, Runner, baseline, copy_tree
+
+SEED = 20261122
+SHARE = {'ref': 0.4, 'tokenizer': 0.2, 'weights': 0.2, 'golden': 0.2}
+CHEAP = 0.7     # seconds of a test that pass 1 runs; pass 2 runs the others, pass 3 under sanitizers
+
+
+def options():
+    p = argparse.ArgumentParser()
+    p.add_argument('-n', type=int, default=1500, help='mutants of all folders, 40 %% of them of ref/')
+    p.add_argument('--folders', default=','.join(FOLDERS))
+    p.add_argument('--skip', default='^$', help='files left out (a regular expression)')
+    p.add_argument('--passes', default='12')
+    p.add_argument('--scratch', default='build/mutants')
+    p.add_argument('--source', default='.', help='the tree, or a copy of it')
+    p.add_argument('--slow', type=float, default=60, help='seconds above which a test is left out')
+    p.add_argument('--jobs', type=int, default=1)
+    return p.parse_args()
+
+
+def sample(tree, o):
+    """The same mutants for the same sources: the first of each folder in the order of a hash."""
+    chosen = []
+    for folder in o.folders.split(','):
+        found = []
+        for path in sorted(glob.glob(f'{tree}/{folder}/*.c')):
+            path = os.path.relpath(path, tree)
+            if re.search(o.skip, path):
+                continue
+            with open(os.path.join(tree, path)) as f:
+                found += mutate.mutants(path, f.read())
+        found.sort(key=lambda m: m.order(SEED))
+        chosen += found[:round(o.n * SHARE[folder])]
+    return chosen
+
+
+def read_log(path):
+    """key -> the last record of it"""
+    records = {}
+    if os.path.exists(path):
+        with open(path) as f:
+            for line in f:
+                r = json.loads(line)
+                records[tuple(r['key'])] = r
+    return records
+
+
+def fingerprint(tree):
+    """Of what tests read: a mutant must not change it for the next one."""
+    found = []
+    for folder, _, files in os.walk(f'{tree}/golden'):
+        for name in files:
+            s = os.stat(os.path.join(folder, name))
+            found.append((folder, name, s.st_size, s.st_mtime_ns))
+    return hash(tuple(sorted(found)))
+
+
+class Tester:
+    def __init__(self, o, builds, tests):
+        self.o, self.builds, self.tests = o, builds, tests
+        self.tree = builds['plain'].tree
+        self.lock = threading.Lock()
+        self.tries, self.kills = {}, {}
+        self.original = {}
+
+    def learn(self, path, test, killed):
+        self.tries[path, test] = self.tries.get((path, test), 0) + 1
+        self.kills[path, test] = self.kills.get((path, test), 0) + killed
+
+    def worth(self, path, test):
+        """Expected kills per second: what the test did to this file's mutants so far."""
+        same = os.path.basename(path)[:-2] == test[5:]
+        rate = (self.kills.get((path, test), 0) + 1 + 3 * same) / (self.tries.get((path, test), 0) + 4)
+        return rate / (0.02 + self.tests[test]['cost'])
+
+    def covering(self, m):
+        """Tests that run a line of the mutant; of the file, where those lines are no code."""
+        found, near, code = [], [], False
+        for name, test in self.tests.items():
+            if not test['good'] or m.path not in test['lines']:
+                continue
+            ran, could = test['lines'][m.path]
+            here = range(m.line, m.last + 1)
+            code = code or any(x in here for x in could)
+            if ran:
+                near.append(name)
+            if any(x in here for x in ran):
+                found.append(name)
+        return found if code else near
+
+    def unchanged(self, build, folder, path, optimise='-O0'):
+        key = (build.name, path, optimise)
+        if key not in self.original:
+            with open(os.path.join(self.tree, path)) as f:
+                self.original[key] = build.compile(folder, path, f.read(), optimise)
+        return self.original[key]
+
+    def test(self, m, record, number, build, runner, folder):
+        """One mutant in one pass."""
+        start = time.process_time()
+        tried = record.setdefault('tried', [])
+        names = [n for n in self.covering(m) if f'{build.name}:{n}' not in tried
+                 and ((self.tests[n]['cost'] <= CHEAP) == (number != 2))]
+        if tried and not names:
+            return record
+        with open(os.path.join(self.tree, m.path)) as f:
+            source = f.read()
+        original = self.unchanged(build, folder, m.path)
+        objects = build.compile(folder, m.path, m.apply(source))
+        if objects is None:
+            record['status'] = 'no compile'
+            return record
+        if objects == original:
+            record['status'] = 'same'
+            return record
+        build.place(folder, m.path)
+        record['status'] = 'survived'
+        for name in sorted(names, key=lambda n: -self.worth(m.path, n)):
+            command = build.tests()[name]
+            cost = self.tests[name]['cost'] * (4 if build.name == 'san' else 1)
+            good = runner.run(build, command, cost, 60 + 20 * cost)
+            tried.append(f'{build.name}:{name}')
+            self.learn(m.path, name, not good)
+            if not good:
+                record['status'], record['by'] = 'killed', f'{build.name}:{name}'
+                return record
+        return record
+
+    def same_code(self, m, record, folder):
+        """Survivors that gcc compiles to the object of the original with more effort."""
+        plain = self.builds['plain']
+        original = self.unchanged(plain, folder, m.path, '-O2')
+        with open(os.path.join(self.tree, m.path)) as f:
+            if plain.compile(folder, m.path, m.apply(f.read()), '-O2') == original:
+                record['status'] = 'same'
+
+
+def one_pass(o, tester, number, todo, records, log):
+    build = tester.builds['san' if number == 3 else 'plain']
+    build.use()
+    before, done, waiting = fingerprint(tester.tree), [0], []
+    todo = list(todo)
+    total = len(todo)
+
+    def work(index):
+        folder = os.path.join(o.scratch, f'worker{index}')
+        os.makedirs(folder, exist_ok=True)
+        temporary = os.path.join(os.environ.get('TMPDIR') or folder, f'mutant{index}-{os.getpid()}')
+        runner = Runner(tester.tree, folder, temporary)
+        while True:
+            with tester.lock:
+                if not todo:
+                    break
+                m = todo.pop(0)
+            record = dict(records.get(m.key(), {'key': m.key(), 'kind': m.kind}))
+            record = tester.test(m, record, number, build, runner, folder)
+            if record['status'] == 'survived' and number == 1:
+                tester.same_code(m, record, folder)
+            record['line'] = m.line
+            with tester.lock:
+                if fingerprint(tester.tree) != before:
+                    raise SystemExit(f'mutants: {m.key()} changed files of golden/')
+                records[m.key()] = record
+                log.write(json.dumps(record) + '\n')
+                log.flush()
+                done[0] += 1
+                if record['status'] == 'survived':
+                    print(f'  {m.path}:{m.line} {m.kind}\n    - {m.before}\n    + {m.after}', flush=True)
+                if done[0] % 25 == 0:
+                    print(f'pass {number}: {done[0]} of {total}', flush=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(o.jobs)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+
+
+def main():
+    o = options()
+    o.scratch = os.path.abspath(o.scratch)
+    tree = os.path.join(o.scratch, 'tree')
+    os.makedirs(tree, exist_ok=True)
+    copy_tree(o.source, tree)
+    chosen = sample(tree, o)
+    print(f'mutants: {len(chosen)}; building', flush=True)
+    builds = {'plain': Build(tree, 'plain', o.jobs)}
+    lines = Build(tree, 'lines', o.jobs)
+    if '3' in o.passes:
+        builds['san'] = Build(tree, 'san', o.jobs)
+    builds['plain'].use()
+    known = {}
+    tests_file = os.path.join(o.scratch, 'tests.json')
+    if os.path.exists(tests_file):
+        with open(tests_file) as f:
+            known = json.load(f)
+    os.makedirs(os.path.join(o.scratch, 'none'), exist_ok=True)
+    temporary = os.path.join(os.environ.get('TMPDIR') or o.scratch, f'baseline-{os.getpid()}')
+    tests = baseline(builds['plain'], lines, Runner(tree, os.path.join(o.scratch, 'none'), temporary), known,
+                     o.slow)
+    with open(tests_file, 'w') as f:
+        json.dump(tests, f)
+    shutil.rmtree(temporary, ignore_errors=True)
+    tester = Tester(o, builds, tests)
+    records = read_log(os.path.join(o.scratch, 'log.jsonl'))
+    for r in records.values():
+        for name in r.get('tried', []):
+            tester.learn(r['key'][0], name.split(':')[1], r.get('by') == name)
+    with open(os.path.join(o.scratch, 'log.jsonl'), 'a') as log:
+        for number in map(int, o.passes):
+            todo = [m for m in chosen if (number == 1 and m.key() not in records)
+                    or records.get(m.key(), {}).get('status') == 'survived']
+            one_pass(o, tester, number, todo, records, log)
+    return subprocess.call([sys.executable, os.path.join(os.path.dirname(__file__), 'report.py'),
+                            '--scratch', o.scratch])
+
+
+if __name__ == '__main__':
+    sys.exit(main())
