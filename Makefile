@@ -44,7 +44,7 @@ endif
 BUILD  := build/$(CC)-omp$(strip $(OMP))-blas$(strip $(BLAS))-clones$(strip $(CLONES))-san$(strip $(SAN))-cov$(strip $(COV))$(subst $() ,,$(OPT))
 
 # The equations: each of these files is compiled once per precision. The rest of ref/ is compiled once.
-TWICE  := embedding rmsnorm linear products widen rope exponential attention attention_blocks cache swiglu moe loss_cross_entropy loss_kl_exact \
+TWICE  := embedding rmsnorm linear products products_backward widen rope exponential attention attention_blocks cache swiglu moe loss_cross_entropy loss_kl_exact \
           loss_balance loss_importance loss_load loss_router_z router_losses adamw show block ffn model arena
 ONCE   := $(filter-out $(TWICE:%=ref/%.c),$(wildcard ref/*.c)) $(wildcard weights/*.c tokenizer/*.c golden/*.c)
 OBJ    := $(ONCE:%.c=$(BUILD)/%.o) $(foreach f,$(TWICE),$(BUILD)/ref/$(f)_f32.o $(BUILD)/ref/$(f)_f64.o)
@@ -73,6 +73,8 @@ $(LIB): $(OBJ)
 	@rm -f $@
 	@$(AR) rcs $@ $(OBJ)
 
+# A product of two floats is exact in double: fused with an addition or not, there is one rounding.
+$(BUILD)/ref/products_f32.o: FLAGS += -ffp-contract=fast
 $(BUILD)/%_f32.o: %.c
 	@mkdir -p $(@D)
 	$(SAY)
@@ -160,7 +162,7 @@ $(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/bench/measure.o $(LIB)
 	$(Q)$(CC) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 PACKAGES = gcc make pkg-config zlib1g-dev libjansson-dev libutf8proc-dev libopenblas-openmp-dev libgomp1 libcmocka-dev
-DEVELOPER_PACKAGES = clang libclang-rt-14-dev libomp-14-dev cppcheck valgrind gcovr python3 python3-venv chromium
+DEVELOPER_PACKAGES = clang clang-tidy libclang-rt-14-dev libomp-14-dev cppcheck valgrind gcovr python3 python3-venv chromium
 deps:           ## install the packages (Debian, Ubuntu); as root or with sudo
 	@tests/deps.sh $(PACKAGES)
 
@@ -187,12 +189,13 @@ san:            ## the tests under AddressSanitizer and UndefinedBehaviorSanitiz
 	@$(MAKE) --no-print-directory test SAN=1
 
 # Our threads in both compilers' runtime; OpenMP's under clang, whose archer library tells ThreadSanitizer of its barriers.
+TSAN_BUILD = build/tsan
 TSAN_TESTS = threads model model_ways moe linear attention backward_model backward_run
 ARCHER    := $(firstword $(wildcard /usr/lib/llvm-*/lib/libarcher.so))
 tsan:           ## threads under ThreadSanitizer: ours, and where clang has libarcher also OpenMP's loops
-	@$(MAKE) --no-print-directory tsan-run TSAN_TESTS=threads OMP=0 BLAS=0 BUILD=build/tsan-omp0
+	@$(MAKE) --no-print-directory tsan-run TSAN_TESTS=threads OMP=0 BLAS=0 CLONES=0 BUILD=$(TSAN_BUILD)-omp0
 	@$(if $(ARCHER),OMP_NUM_THREADS=4 OMP_TOOL_LIBRARIES=$(ARCHER) TSAN_OPTIONS=ignore_noninstrumented_modules=1 \
-	$(MAKE) --no-print-directory tsan-run CC=clang OMP=1 BLAS=0 BUILD=build/tsan-omp1,echo "OpenMP: skipped (no libarcher)")
+	$(MAKE) --no-print-directory tsan-run CC=clang OMP=1 BLAS=0 CLONES=0 BUILD=$(TSAN_BUILD)-omp1,echo "OpenMP: skipped (no libarcher)")
 tsan-run:
 	@$(MAKE) --no-print-directory -j$(JOBS) OPT='-O1 -g' CFLAGS='-fsanitize=thread -Wno-pass-failed' $(TSAN_TESTS:%=$(BUILD)/tests/test_%)
 	@tests/run.sh $(TSAN_TESTS:%=$(BUILD)/tests/test_%)

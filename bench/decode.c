@@ -22,7 +22,7 @@ static void measure(const mr_bench *b, const char *folder) {
     mr_checkpoint c;
     mr_rounds rate = {0}, one = {0}, four = {0};
     mr_bench_open(folder, &c);
-    mr_run *run = mr_bench_run(&c.model, MR_PLAIN_ENGINE, PROMPT + 512, PROMPT);
+    mr_run *run = mr_bench_run(&c.model, MR_PLAIN_ENGINE, PROMPT + 512, PROMPT, false);
     const double bytes = 1e-9 * mr_bench_active_bytes(&c.model);
     decode(run, &c.model);   /* the file comes into memory */
     for (int r = 0; r < b->rounds; r++) {

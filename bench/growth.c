@@ -1,64 +1,83 @@
-/* How time and memory grow with the position, in a model with a sliding window W: time of a token
- * at W, 4 W, 16 W, 64 W against the first of them in turn, and of a prompt of T tokens. Asserts
- * nothing.
+/* How time grows: of a token at positions W, 4 W, 16 W, 64 W of a model with window W, against the
+ * first of them in turn; of a prompt of T tokens beyond W; and, the window taken away, of
+ * attention alone. Plain engine. Asserts nothing.
  *     growth MODEL... [--threads N] [--rounds N] [--json] */
 #include <math.h>
 #include <stdio.h>
 
 #include "bench/measure.h"
 
-enum { POINTS = 4, STEPS = 16, CHUNK = 64 };
+enum { POINTS = 4, STEPS = 64, CHUNK = 256, PROMPTS = 3, FEWEST = 3 };
 
-/* One run per position, all fed in advance, so that the positions can take turns. */
+static void head(const mr_bench *b, const char *bench, const char *folder, idx window) {
+    printf(b->json ? "{\"bench\": \"%s\", \"model\": \"%s\", \"threads\": %d, \"window\": %td"
+                   : "%s, %s, %d threads, window %td:", bench, mr_bench_name(folder), b->threads,
+           window);
+}
+
+/* One run per position, all fed in advance, so that the positions can take turns, token by token;
+ * a round's figure is the median of its turns. */
 static void positions(const mr_bench *b, const char *folder, const mr_model *m, idx window) {
     mr_run *run[POINTS];
     mr_rounds ratio[POINTS] = {{.count = 0}};
     const idx last = window * 64 + STEPS * (b->rounds + 1);
     for (int p = 0; p < POINTS; p++) {
-        run[p] = mr_bench_run(m, MR_PLAIN_ENGINE, last, CHUNK);
+        run[p] = mr_bench_run(m, MR_PLAIN_ENGINE, last, CHUNK, true);
         for (idx n = 0; n < window << (2 * p); n += CHUNK) mr_bench_feed(run[p], m, CHUNK);
     }
-    for (int r = 0; r < b->rounds; r++) {
-        double seconds[POINTS] = {0};
+    for (int r = 0; r <= b->rounds; r++) {
+        mr_rounds seconds[POINTS] = {{.count = 0}};
         for (int s = 0; s < STEPS; s++)
             for (int p = 0; p < POINTS; p++) {
                 const double start = mr_now();
-                mr_bench_feed(run[p], m, 1);
-                seconds[p] += mr_now() - start;
+                mr_bench_feed(run[(p + s) % POINTS], m, 1);
+                mr_rounds_add(&seconds[(p + s) % POINTS], mr_now() - start);
             }
-        for (int p = 0; p < POINTS; p++) mr_rounds_add(&ratio[p], seconds[p] / seconds[0]);
+        for (int p = 0; p < POINTS && r > 0; p++)   /* the first round only warms up */
+            mr_rounds_add(&ratio[p], mr_rounds_median(&seconds[p]) / mr_rounds_median(&seconds[0]));
     }
     for (int p = 0; p < POINTS; p++) {
-        printf(b->json ? "{\"bench\": \"growth\", \"model\": \"%s\", \"window\": %td, "
-                         "\"position\": %td" : "a token, %s, window %td, position %td:",
-               mr_bench_name(folder), window, window << (2 * p));
+        head(b, "growth", folder, window);
+        printf(b->json ? ", \"position\": %td" : " position %td,", window << (2 * p));
         mr_rounds_print("of the first", &ratio[p], b->json);
         puts(b->json ? "}" : "");
         mr_run_close(run[p]);
     }
 }
 
-/* Exponent of the time of a prompt between 8 W and 16 W tokens, fed in chunks of W. */
-static void prompts(const mr_bench *b, const char *folder, const mr_model *m, idx window) {
-    mr_rounds exponent = {0};
-    mr_run *run = mr_bench_run(m, MR_PLAIN_ENGINE, 16 * window, window);
-    for (int r = 0; r < b->rounds; r++) {
-        double seconds[2];
-        for (int half = 1; half >= 0; half--) {
-            const double start = mr_now();
+/* Seconds of prompts of T, 2 T and 4 T tokens in one call each, of which only the last token has
+ * logits: the least of a few turns. */
+static void prompt_seconds(double seconds[PROMPTS], const mr_model *m, idx T) {
+    for (int p = 0; p < PROMPTS; p++) seconds[p] = INFINITY;
+    mr_run *run = mr_bench_run(m, MR_PLAIN_ENGINE, 4 * T, 4 * T, true);
+    for (int turn = 0; turn < FEWEST; turn++)
+        for (int p = 0; p < PROMPTS; p++) {
             mr_run_reset(run, 0, 0);
-            for (idx n = 0; n < (half ? 8 : 16) * window; n += window)
-                mr_bench_feed(run, m, window);
-            seconds[half] = mr_now() - start;
+            const double start = mr_now();
+            mr_bench_feed(run, m, T << p);
+            seconds[p] = fmin(seconds[p], mr_now() - start);
         }
-        mr_rounds_add(&exponent, log2(seconds[0] / seconds[1]));
-    }
-    printf(b->json ? "{\"bench\": \"prompt growth\", \"model\": \"%s\", \"window\": %td"
-                   : "a prompt, %s, window %td, 8 W to 16 W tokens:", mr_bench_name(folder),
-           window);
-    mr_rounds_print("exponent", &exponent, b->json);
-    puts(b->json ? "}" : "");
     mr_run_close(run);
+}
+
+/* With window: exponent of the whole time between 4 W and 16 W. Without: time = a T + b T^2, and
+ * t(2T) - 2 t(T) = 2 b T^2 leaves attention's part alone, whose growth from T = 4 W to 8 W gives
+ * the exponent. */
+static void prompts(const mr_bench *b, const char *folder, const mr_model *m, idx window) {
+    mr_rounds linear = {0}, square = {0};
+    mr_model open = *m;
+    open.config.n_windows = 0;
+    for (int r = 0; r < b->rounds; r++) {
+        double t[PROMPTS];
+        prompt_seconds(t, m, 4 * window);
+        mr_rounds_add(&linear, log2(t[2] / t[0]) / 2);
+        prompt_seconds(t, &open, 4 * window);
+        mr_rounds_add(&square, log2((t[2] - 2 * t[1]) / (t[1] - 2 * t[0])));
+    }
+    head(b, "prompt growth", folder, window);
+    mr_rounds_print("exponent", &linear, b->json);
+    mr_rounds_print("attention without window", &square, b->json);
+    puts(b->json ? "}" : "");
 }
 
 int main(int argc, char **argv) {

@@ -120,6 +120,16 @@ double mr_gemm_rate(mr_precision precision, idx n) {
     return 2e-9 * runs * (double)n * (double)n * (double)n / (mr_now() - start);
 }
 
+double mr_private_bytes(void) {
+    char line[256];
+    double kilobytes = 0;
+    FILE *file = fopen("/proc/self/status", "r");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL)
+        if (strncmp(line, "RssAnon:", 8) == 0) kilobytes = strtod(line + 8, NULL);
+    if (file != NULL) fclose(file);
+    return 1024 * kilobytes;
+}
+
 /* ---- models ---------------------------------------------------------------------------------- */
 
 void mr_bench_stop(const mr_err *err) {
@@ -132,11 +142,12 @@ void mr_bench_open(const char *folder, mr_checkpoint *out) {
     if (mr_checkpoint_open(folder, out, &err)) mr_bench_stop(&err);
 }
 
-mr_run *mr_bench_run(const mr_model *model, mr_engine engine, idx capacity, idx max_tokens) {
+mr_run *mr_bench_run(const mr_model *model, mr_engine engine, idx capacity, idx max_tokens,
+                     bool last_only) {
     mr_err err = {0};
     mr_run *run;
     const mr_run_options o = {.engine = engine, .n_seqs = 1, .capacity = &capacity,
-                              .max_tokens = max_tokens};
+                              .max_tokens = max_tokens, .last_only = last_only};
     if (mr_run_open(model, &o, &run, &err)) mr_bench_stop(&err);
     return run;
 }
@@ -145,8 +156,10 @@ void mr_bench_feed(mr_run *run, const mr_model *model, idx n) {
     mr_err err = {0};
     int32_t *tokens = mr_alloc(n, sizeof *tokens, &err);
     if (tokens == NULL) mr_bench_stop(&err);
-    for (idx i = 0; i < n; i++)
-        tokens[i] = (int32_t)((i * i * 37 + i * 11 + 5) % model->config.vocab_size);
+    for (idx i = 0; i < n; i++) {
+        const idx at = mr_run_seen(run, 0) + i;
+        tokens[i] = (int32_t)((at * at * 37 + at * 11 + 5) % model->config.vocab_size);
+    }
     if (mr_run_forward(run, tokens, &n, &err)) mr_bench_stop(&err);
     mr_free(tokens);
 }

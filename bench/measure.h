@@ -35,6 +35,9 @@ mr_bench mr_bench_options(int argc, char **argv, const char *usage);
  * its part in `streams` places at once. */
 double mr_read_rate(int threads, int streams);
 
+/* Bytes of this process that no file backs, in memory now; 0 where /proc does not say. */
+double mr_private_bytes(void);
+
 /* GFLOP/s of OpenBLAS for two n x n matrices; 0 in a build without it. */
 double mr_gemm_rate(mr_precision precision, idx n);
 
@@ -43,9 +46,10 @@ void mr_bench_stop(const mr_err *err);
 
 /* A checkpoint, and a run of it with one sequence. */
 void    mr_bench_open(const char *folder, mr_checkpoint *out);
-mr_run *mr_bench_run(const mr_model *model, mr_engine engine, idx capacity, idx max_tokens);
+mr_run *mr_bench_run(const mr_model *model, mr_engine engine, idx capacity, idx max_tokens,
+                     bool last_only);
 
-/* Feeds n tokens made from a formula. */
+/* Feeds n tokens made from their positions by a formula. */
 void mr_bench_feed(mr_run *run, const mr_model *model, idx n);
 
 /* Bytes of the weights that one token reads: every matrix it is multiplied with. */

@@ -29,7 +29,7 @@ static void measure(const mr_bench *b, const char *folder, mr_engine engine) {
     mr_checkpoint c;
     mr_rounds rate = {0}, part = {0};
     mr_bench_open(folder, &c);
-    mr_run *run = mr_bench_run(&c.model, engine, TOKENS, TOKENS);
+    mr_run *run = mr_bench_run(&c.model, engine, TOKENS, TOKENS, false);
     const double operations = 1e-9 * work(&c.model.config);
     prefill(run, &c.model);
     for (int r = 0; r < b->rounds; r++) {

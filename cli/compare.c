@@ -96,12 +96,12 @@ static mr_status verify(mr_comparison *c, mr_err *err) {
         mr_verification_free(v);
         mr_gradients_free(&c->gradients);
         mr_report_free(&c->report);
-        walk(c, err);
-        if (v->first >= 0 && v->list[v->first].note[0] == '\0')
+        if (walk(c, err) == MR_OK && v->first >= 0 && v->list[v->first].note[0] == '\0')
             snprintf(v->list[v->first].note, sizeof v->list[v->first].note, "%.150s", c->reading);
     }
+    if (err->code != MR_OK) return err->code;   /* the list is not complete */
     const bool forward = v->first >= 0 && !mr_is_gradient(v->list[v->first].name);
-    if (err->code == MR_OK && forward && c->args->only == NULL) {
+    if (forward && c->args->only == NULL) {
         mr_find_causes(&c->model.model, &c->meta, c->port, &c->arithmetic, v, &c->causes, err);
         if (c->causes.harmless) c->status = MR_OK;
     }

@@ -45,7 +45,8 @@ void mr_say_gradients(const mr_comparison *c) {
     snprintf(text, sizeof text, "%td gradients and losses: %td verified from their own inputs; all "
              "measured against the reference's in f64: at most %.2g of the norm away, tolerance "
              "%.2g%s", g->count, judged, worst, mr_gradient_tolerance(&c->arithmetic),
-             g->otherwise ? ", without verdict: router_experts are not recorded, or not the reference's" : "");
+             g->otherwise ? ", without verdict: router_experts are not recorded, or not the "
+                            "reference's" : "");
     mr_report_line("gradients", text);
 }
 

@@ -30,7 +30,7 @@ static const struct {
     {"ffn_out", "M3", "output of the feed-forward block"},
     {"h", "B2", "residual addition after the feed-forward block"},
     {"norm", "N1", "RMSNorm before the logits"},
-    {"logits", "L1", "projection to the vocabulary (output)"},
+    {"logits", "L1", "projection to the logits (output; score in a reward model)"},
 };
 
 const char *mr_operation(const char *name, const char **tag) {

@@ -94,9 +94,9 @@ static void header(const mr_paths_comparison *c, mr_writer *out) {
 }
 
 static void row(const mr_path_step *s, mr_writer *out) {
-    mr_writer_add(out, "<tr><th scope=\"row\">");
+    mr_writer_add(out, "<tr%s><td>", s->beyond > 0 ? " class=\"fault\"" : "");
     mr_write_escaped(out, s->name);
-    mr_writer_add(out, "</th><td>%td</td><td>%td</td><td>%td</td><td>", s->rows, s->equal,
+    mr_writer_add(out, "</td><td>%td</td><td>%td</td><td>%td</td><td>", s->rows, s->equal,
                   s->beyond);
     if (s->ratio >= 0) mr_html_number(out, s->ratio);
     else mr_writer_add(out, "&ndash;");
@@ -112,9 +112,10 @@ static void pair(const mr_paths_comparison *c, idx i, mr_writer *out) {
     mr_writer_add(out, "<section class=\"card\"><h2>%s</h2><p>",
                   p->parted >= 0 ? "These part" : "These are together");
     mr_write_escaped(out, text);
-    mr_writer_add(out, "</p><div class=\"scroll\" tabindex=\"0\"><table><thead><tr><th>tensor</th>"
-                       "<th>rows</th><th>equal</th><th>beyond</th><th>difference of own errors / "
-                       "both bounds</th><th>largest distance / norm</th></tr></thead><tbody>\n");
+    mr_writer_add(out, "</p><div class=\"scroll tall\" tabindex=\"0\"><table class=\"list\"><thead>"
+                       "<tr><th>tensor</th><th>rows</th><th>equal</th><th>beyond</th>"
+                       "<th>own errors / bounds</th><th>largest distance / norm</th></tr></thead>"
+                       "<tbody>\n");
     for (idx at = 0; at < p->count; at++) row(&p->step[at], out);
     mr_writer_add(out, "</tbody></table></div></section>\n");
 }

@@ -1,4 +1,5 @@
-/* A trace: named tensors of one run and `meta` (JSON text), in one .npz or .safetensors file. */
+/* A trace: named tensors of one run and `meta` (JSON text), in one .npz or .safetensors file. One
+ * that is open belongs to one thread at a time. */
 #ifndef MR_GOLDEN_TRACE_H
 #define MR_GOLDEN_TRACE_H
 

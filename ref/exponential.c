@@ -12,8 +12,9 @@
 #define SMALLEST (-708.0)                /* e^x, 3e-308, is the last normal number */
 
 /* e^x = 2^n e^r, n = round(x / ln 2), and e^r = sum_k r^k / k! to r^13, or r^8 for floats:
- * the next term is below 2^-57 or 2^-31 for |r| <= ln 2 / 2. 2^n is made from its bits: the last ones
- * of x / ln 2 + TO_INTEGER are those of n. What is below SMALLEST counts as that; NaN stays NaN. */
+ * the next term is below 2^-57 or 2^-32 for |r| <= ln 2 / 2. 2^n is made from its bits: the last
+ * ones of x / ln 2 + TO_INTEGER are those of n. Below SMALLEST, where these say nothing, the
+ * mask makes it 0; NaN stays NaN. */
 INLINE double exponential(double y) {
     const double x = y < SMALLEST ? SMALLEST : y;
     const double shifted = x * LOG2_E + TO_INTEGER, n = shifted - TO_INTEGER;
@@ -36,7 +37,7 @@ INLINE double exponential(double y) {
     e = e * r + 1;
     e = e * r + 1;
     memcpy(&bits, &shifted, sizeof bits);
-    bits = (bits + 1023) << 52;
+    bits = ((bits + 1023) << 52) & -(uint64_t)(y >= SMALLEST);
     memcpy(&power, &bits, sizeof power);
     return e * power;
 }

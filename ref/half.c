@@ -73,7 +73,6 @@ double mr_round(double x, mr_storage storage) {
     switch (storage) {
     case MR_STORE_BF16: return round_bf16(x);
     case MR_STORE_F16:  return mr_half_to_double(mr_double_to_half(x));
-    case MR_STORE_WIDE: break;
+    case MR_STORE_WIDE: default: return x;
     }
-    return x;
 }

@@ -14,7 +14,7 @@ void mr_mask_range(mr_window_rule rule, idx window, idx i, idx n, idx *from, idx
         switch (rule) {
         case MR_WINDOW_SWA:        first = i - window + 1; break;
         case MR_WINDOW_INCLUSIVE:  first = i - window;     break;
-        case MR_WINDOW_LONGFORMER: first = i - window / 2; last = i + window / 2; break;
+        case MR_WINDOW_LONGFORMER: default: first = i - window / 2; last = i + window / 2; break;
         }
     }
     *from = first > 0 ? first : 0;

@@ -21,6 +21,11 @@ static inline real *FN(gradient_row)(const mr_matrix *W, idx r) {
 #define MR_DOT_ROWS 4
 #define REAL_TYPE (MR_BITS == 64 ? MR_F64 : MR_F32)
 
+/* A 16-bit element as `real`, exactly. */
+INLINE real FN(widened)(uint16_t half, mr_dtype dtype) {
+    return (real)(dtype == MR_BF16 ? mr_bf16_to_float(half) : mr_half_to_float(half));
+}
+
 /* Element i of a row as the file has it, perhaps unaligned. */
 INLINE real FN(stored)(const void *row, idx i, mr_dtype dtype) {
     uint16_t half;
@@ -30,8 +35,7 @@ INLINE real FN(stored)(const void *row, idx i, mr_dtype dtype) {
     switch (dtype) {
     case MR_F64:  memcpy(&value, at + 8 * i, sizeof value);   return (real)value;
     case MR_F32:  memcpy(&single, at + 4 * i, sizeof single); return (real)single;
-    case MR_BF16: memcpy(&half, at + 2 * i, sizeof half);     return (real)mr_bf16_to_float(half);
-    default:      memcpy(&half, at + 2 * i, sizeof half);     return (real)mr_half_to_float(half);
+    default:      memcpy(&half, at + 2 * i, sizeof half);     return FN(widened)(half, dtype);
     }
 }
 
@@ -71,10 +75,10 @@ INLINE const real *FN(row_at)(const FN(keys) *keys, const real *ring, const real
 }
 
 /* (L2) sum_i a[i] b[i] in 16 partial sums, then a tree; and (L1), (L1'), (L3) of the plain engine
- * (products.c). */
+ * (products.c, products_backward.c). */
 acc  FN(dot)(const real *a, const real *b, idx n);
 void FN(dot_rows)(acc total[MR_DOT_ROWS], const void *const row[MR_DOT_ROWS], mr_dtype dtype,
-                  idx ahead, const real *x, idx n);   /* four rows with one x, as they are stored */
+                  idx ahead, const real *x, idx n);      /* four rows of F32 or F64 with one x */
 void FN(plain_linear)(real *y, const real *x, const mr_matrix *W, idx T, mr_storage storage);
 void FN(plain_linear_backward)(real *dx, const real *dy, const mr_matrix *W, idx T);
 void FN(plain_linear_weight_backward)(const mr_matrix *dW, const real *dy, const real *x, idx T);

@@ -9,15 +9,14 @@
 
 #define LANES 16      /* partial sums of a dot product; a power of two */
 #define ROWS MR_DOT_ROWS
-#define CHUNK 64      /* elements of 16-bit rows widened at a time for one token; of LANES */
+#define PAIRS (LANES / 2)
 #define LINE 64       /* bytes that come from memory at a time */
-#define BLOCK 512     /* and for many tokens */
-#define FEW 3         /* tokens up to which each reads the rows of W anew */
+#define AHEAD 2048    /* bytes of a row's future that are asked for */
+#define FEW 8         /* tokens up to which each reads the rows of W anew: the crossing, measured */
+#define STRIPE 16     /* rows of each quarter that a thread reads in one go */
+#define BLOCK 512     /* elements of a row widened at a time for many tokens */
 #define TILE 32       /* tokens that share the widened rows */
 #define PANEL 64      /* rows that share a tile of tokens; of ROWS */
-#define TOKENS 4      /* tokens of dx worked on together */
-#define COLUMNS 16    /* columns of dx */
-#define SPAN 32       /* columns of dW */
 
 /* ---- dot products ---------------------------------------------------------------------------- */
 
@@ -49,57 +48,81 @@ CLONES static acc FN(dot_clone)(const real *a, const real *b, idx n) {
 
 acc FN(dot)(const real *a, const real *b, idx n) { return FN(dot_clone)(a, b, n); }
 
-/* lane[a][l] += products of x[l] with element i+l of row a */
-INLINE void add_stored(acc lane[ROWS][LANES], const void *const row[ROWS], mr_dtype dtype, idx i,
-                       const real *x, idx n) {
-    for (idx a = 0; a < ROWS; a++)
-        SIMD
-        for (idx l = 0; l < n; l++)
-            lane[a][l] += (acc)FN(stored)(row[a], i + l, dtype) * (acc)x[l];
+/* lane[a][i mod 16] += element i of row a times x[i], for those that are left from i on */
+INLINE void add_rest(acc lane[ROWS][LANES], const void *const row[ROWS], mr_dtype dtype,
+                     const real *x, idx i, idx n) {
+    for (; i < n; i++)
+        for (idx a = 0; a < ROWS; a++)
+            lane[a][i % LANES] += (acc)FN(stored)(row[a], i, dtype) * (acc)x[i];
 }
 
-/* (L2) for ROWS rows as they are stored; inlined once per element type. 16-bit elements are widened
- * a chunk at a time, because compilers do that in other vectors than the sums. `sum` stays in
- * registers because all its indices are constants.
- * ahead: bytes from here to what will be read next; memory is asked for it while this is summed */
-INLINE void dot_stored(acc total[ROWS], const void *const row[ROWS], mr_dtype dtype, idx ahead,
-                       const real *x, idx n) {
-    const bool narrow = dtype == MR_BF16 || dtype == MR_F16;
-    const idx step = narrow ? CHUNK : LANES, size = narrow ? 2 : dtype == MR_F32 ? 4 : 8;
-    acc sum[ROWS][LANES] = {{0}}, lane[ROWS][LANES];
+/* The same for rows of 32- or 64-bit elements, 16 at once. `sum` stays in registers because all
+ * its indices are constants.
+ * ahead: bytes of each row's future that memory is asked for while this is summed; 0: none */
+INLINE void add_wide(acc lane[ROWS][LANES], const void *const row[ROWS], mr_dtype dtype, idx ahead,
+                     const real *x, idx n) {
+    const idx size = dtype == MR_F32 ? 4 : 8;
+    acc sum[ROWS][LANES] = {{0}};
     idx i = 0;
-    for (; i + step <= n; i += step) {
-        real wide[ROWS][CHUNK];
-        const void *chunk[ROWS];
-        for (idx a = 0; a < ROWS; a++)
-            for (idx l = 0; l < step * size; l += LINE)
-                __builtin_prefetch((const char *)row[a] + i * size + l + ahead);
-        if (!narrow) {
-            add_stored(sum, row, dtype, i, x + i, LANES);
-            continue;
+    for (; i + LANES <= n; i += LANES)
+        for (idx a = 0; a < ROWS; a++) {
+            for (idx b = 0; ahead > 0 && b < LANES * size; b += LINE)
+                __builtin_prefetch((const char *)row[a] + i * size + b + ahead);
+            SIMD
+            for (idx l = 0; l < LANES; l++)
+                sum[a][l] += (acc)FN(stored)(row[a], i + l, dtype) * (acc)x[i + l];
+        }
+    memcpy(lane, sum, sizeof sum);
+    add_rest(lane, row, dtype, x, i, n);
+}
+
+/* The same for rows of 16-bit elements. Two neighbours are read as one word, whose halves are
+ * widened where they are, without a move between lanes: even and odd elements are summed apart. */
+INLINE void add_narrow(acc lane[ROWS][LANES], const void *const row[ROWS], mr_dtype dtype,
+                       const real *x, idx n) {
+    acc even[ROWS][PAIRS] = {{0}}, odd[ROWS][PAIRS] = {{0}};
+    idx i = 0;
+    for (; i + 2 * LANES <= n; i += 2 * LANES) {
+        acc xe[LANES], xo[LANES];
+        SIMD
+        for (idx l = 0; l < LANES; l++) {
+            xe[l] = (acc)x[i + 2 * l];
+            xo[l] = (acc)x[i + 2 * l + 1];
         }
         for (idx a = 0; a < ROWS; a++) {
-            chunk[a] = wide[a];
+            const char *at = (const char *)row[a] + 2 * i;
+            acc e[LANES], o[LANES];
+            __builtin_prefetch(at + AHEAD);
             SIMD
-            for (idx l = 0; l < CHUNK; l++) wide[a][l] = FN(stored)(row[a], i + l, dtype);
+            for (idx l = 0; l < LANES; l++) {
+                uint32_t word;
+                memcpy(&word, at + 4 * l, sizeof word);
+                e[l] = (acc)FN(widened)((uint16_t)word, dtype) * xe[l];
+                o[l] = (acc)FN(widened)((uint16_t)(word >> 16), dtype) * xo[l];
+            }
+            for (idx l = 0; l < LANES; l += PAIRS) {
+                SIMD
+                for (idx k = 0; k < PAIRS; k++) even[a][k] += e[l + k];
+                SIMD
+                for (idx k = 0; k < PAIRS; k++) odd[a][k] += o[l + k];
+            }
         }
-        for (idx l = 0; l < CHUNK; l += LANES)
-            add_stored(sum, chunk, REAL_TYPE, l, x + i + l, LANES);
     }
-    memcpy(lane, sum, sizeof lane);
-    for (; i < n; i += LANES)
-        add_stored(lane, row, dtype, i, x + i, n - i < LANES ? n - i : LANES);
-    sum_lanes(total, lane, ROWS);
+    for (idx a = 0; a < ROWS; a++)
+        for (idx k = 0; k < PAIRS; k++) {
+            lane[a][2 * k] = even[a][k];
+            lane[a][2 * k + 1] = odd[a][k];
+        }
+    add_rest(lane, row, dtype, x, i, n);
 }
 
+/* (L2) for ROWS rows of floats or doubles, see add_wide */
 CLONES static void FN(dot_rows_clone)(acc total[ROWS], const void *const row[ROWS],
                                       mr_dtype dtype, idx ahead, const real *x, idx n) {
-    switch (dtype) {
-    case MR_BF16: dot_stored(total, row, MR_BF16, ahead, x, n); break;
-    case MR_F16:  dot_stored(total, row, MR_F16, ahead, x, n);  break;
-    case MR_F32:  dot_stored(total, row, MR_F32, ahead, x, n);  break;
-    default:      dot_stored(total, row, MR_F64, ahead, x, n);  break;
-    }
+    acc lane[ROWS][LANES];
+    if (dtype == MR_F32) add_wide(lane, row, MR_F32, ahead, x, n);
+    else                 add_wide(lane, row, MR_F64, ahead, x, n);
+    sum_lanes(total, lane, ROWS);
 }
 
 void FN(dot_rows)(acc total[ROWS], const void *const row[ROWS], mr_dtype dtype, idx ahead,
@@ -107,22 +130,45 @@ void FN(dot_rows)(acc total[ROWS], const void *const row[ROWS], mr_dtype dtype, 
     FN(dot_rows_clone)(total, row, dtype, ahead, x, n);
 }
 
-/* ---- y = W x --------------------------------------------------------------------------------- */
+/* ---- y = W x, few tokens --------------------------------------------------------------------- */
 
-/* y[t,o] for few tokens and ROWS outputs from o on, straight from W. Beyond the last row, that row
- * again. */
-static void linear_few(real *y, const real *x, const mr_matrix *W, idx o, idx T) {
-    const idx rows = W->rows - o < ROWS ? W->rows - o : ROWS;
-    const idx stride = W->row_stride * mr_dtype_size(W->dtype);
+/* Rows of W that are worked on together lie a quarter apart, so that each of them goes on where the
+ * one before ended: four streams from memory. */
+static idx quarter(const mr_matrix *W) { return (W->rows + ROWS - 1) / ROWS; }
+
+/* y[r] for rows o, o + quarter, o + 2 quarter, ...; beyond the last row, that row again. Inlined
+ * once per element type. */
+INLINE void few_rows(real *y, const real *x, const mr_matrix *W, mr_dtype dtype, idx o) {
     const void *row[ROWS];
-    acc total[ROWS];
-    for (idx a = 0; a < ROWS; a++)
-        row[a] = (const char *)W->data + (o + (a < rows ? a : rows - 1)) * stride;
-    for (idx t = 0; t < T; t++) {
-        FN(dot_rows)(total, row, W->dtype, ROWS * stride, x + t * W->cols, W->cols);
-        for (idx a = 0; a < rows; a++) y[t * W->rows + o + a] = (real)total[a];
+    acc lane[ROWS][LANES], total[ROWS];
+    for (idx a = 0; a < ROWS; a++) {
+        const idx r = o + a * quarter(W);
+        row[a] = (const char *)W->data
+               + (r < W->rows ? r : W->rows - 1) * W->row_stride * mr_dtype_size(W->dtype);
     }
+    if (dtype == MR_BF16 || dtype == MR_F16) add_narrow(lane, row, dtype, x, W->cols);
+    else add_wide(lane, row, dtype, AHEAD, x, W->cols);
+    sum_lanes(total, lane, ROWS);
+    for (idx a = 0, r = o; a < ROWS && r < W->rows; a++, r += quarter(W)) y[r] = (real)total[a];
 }
+
+/* y[t,r] straight from W for few tokens and the rows r from `first` to `end` of every quarter */
+CLONES static void FN(linear_few)(real *y, const real *x, const mr_matrix *W, idx T, idx first,
+                                  idx end) {
+    for (idx o = first; o < end; o++)
+        for (idx t = 0; t < T; t++) {
+            real *yt = y + t * W->rows;
+            const real *xt = x + t * W->cols;
+            switch (W->dtype) {
+            case MR_BF16: few_rows(yt, xt, W, MR_BF16, o); break;
+            case MR_F16:  few_rows(yt, xt, W, MR_F16, o);  break;
+            case MR_F32:  few_rows(yt, xt, W, MR_F32, o);  break;
+            default:      few_rows(yt, xt, W, MR_F64, o);  break;
+            }
+        }
+}
+
+/* ---- y = W x, many tokens -------------------------------------------------------------------- */
 
 /* lane[t,a] += products of x[t] with row a of w, for ROWS rows and all tokens of a tile */
 CLONES static void FN(add_block)(acc lane[TILE][ROWS][LANES], acc w[ROWS][BLOCK], const real *x,
@@ -193,104 +239,12 @@ static void linear_panel(real *y, const real *x, const mr_matrix *W, idx first, 
 
 void FN(plain_linear)(real *y, const real *x, const mr_matrix *W, idx T, mr_storage storage) {
     if (T <= FEW && FN(stored_in_order)(W, storage)) {
+        const idx end = quarter(W);
         PARALLEL_FOR(W->rows * W->cols * T)
-        for (idx o = 0; o < W->rows; o += ROWS) linear_few(y, x, W, o, T);
+        for (idx o = 0; o < end; o += STRIPE)
+            FN(linear_few)(y, x, W, T, o, o + STRIPE < end ? o + STRIPE : end);
     } else {
         PARALLEL_FOR(W->rows * W->cols * T)
         for (idx o = 0; o < W->rows; o += PANEL) linear_panel(y, x, W, o, T, storage);
     }
-}
-
-/* ---- dx += W^T dy ---------------------------------------------------------------------------- */
-
-/* sum[t,i] += dy[t,o] w[o,i] for n rows o; inlined twice, once with constant bounds */
-INLINE void add_slopes(acc sum[TOKENS][COLUMNS], const real *dy, idx across, const real *w,
-                              idx stride, idx n, idx tokens, idx columns) {
-    for (idx o = 0; o < n; o++)
-        for (idx t = 0; t < tokens; t++) {
-            const acc slope = (acc)dy[t * across + o];
-            SIMD
-            for (idx i = 0; i < columns; i++) sum[t][i] += slope * (acc)w[o * stride + i];
-        }
-}
-
-CLONES static void FN(add_slopes_tile)(acc sum[TOKENS][COLUMNS], const real *dy, idx across,
-                                   const real *w, idx stride, idx n, idx tokens, idx columns) {
-    acc part[TOKENS][COLUMNS];
-    memcpy(part, sum, sizeof part);
-    if (tokens == TOKENS && columns == COLUMNS)
-        add_slopes(part, dy, across, w, stride, n, TOKENS, COLUMNS);
-    else add_slopes(part, dy, across, w, stride, n, tokens, columns);
-    memcpy(sum, part, sizeof part);
-}
-
-static void backward_tile(real *dx, const real *dy, const mr_matrix *W, idx i0, idx tokens) {
-    const idx columns = W->cols - i0 < COLUMNS ? W->cols - i0 : COLUMNS;
-    acc sum[TOKENS][COLUMNS] = {{0}};
-    if (FN(readable)(W, MR_STORE_WIDE))
-        FN(add_slopes_tile)(sum, dy, W->rows, (const real *)W->data + i0, W->row_stride, W->rows,
-                        tokens, columns);
-    else
-        for (idx o = 0; o < W->rows; o++) {
-            real row[COLUMNS];
-            FN(widen)(row, W, o, i0, columns, MR_STORE_WIDE);
-            add_slopes(sum, dy + o, W->rows, row, 0, 1, tokens, columns);
-        }
-    for (idx t = 0; t < tokens; t++)
-        for (idx i = 0; i < columns; i++) {
-            real *at = &dx[t * W->cols + i0 + i];
-            *at = (real)((acc)*at + sum[t][i]);
-        }
-}
-
-void FN(plain_linear_backward)(real *dx, const real *dy, const mr_matrix *W, idx T) {
-    const idx across = (W->cols + COLUMNS - 1) / COLUMNS;
-    PARALLEL_FOR(W->rows * W->cols * T)
-    for (idx n = 0; n < across; n++)
-        for (idx t = 0; t < T; t += TOKENS)
-            backward_tile(dx + t * W->cols, dy + t * W->rows, W, n * COLUMNS,
-                          T - t < TOKENS ? T - t : TOKENS);
-}
-
-/* ---- dW += dy^T x ---------------------------------------------------------------------------- */
-
-/* dW[a,i] += dy[t,a] x[t,i] for all tokens; inlined twice, once with constant bounds, so that the
- * sums stay in registers */
-INLINE void add_outer(const mr_matrix *dW, idx o, idx i0, const real *dy, const real *x, idx T,
-                      idx rows, idx columns) {
-    real sum[ROWS][SPAN] = {{0}};
-    for (idx a = 0; a < rows; a++)
-        for (idx i = 0; i < columns; i++) sum[a][i] = FN(gradient_row)(dW, o + a)[i0 + i];
-    for (idx t = 0; t < T; t++)
-        for (idx a = 0; a < rows; a++) {
-            const real slope = dy[t * dW->rows + o + a];
-            SIMD
-            for (idx i = 0; i < columns; i++) sum[a][i] += slope * x[t * dW->cols + i0 + i];
-        }
-    for (idx a = 0; a < rows; a++)
-        for (idx i = 0; i < columns; i++) FN(gradient_row)(dW, o + a)[i0 + i] = sum[a][i];
-}
-
-CLONES static void FN(weight_tile)(const mr_matrix *dW, idx o, idx i0, const real *dy,
-                                   const real *x, idx T) {
-    const idx rows = dW->rows - o < ROWS ? dW->rows - o : ROWS;
-    const idx columns = dW->cols - i0 < SPAN ? dW->cols - i0 : SPAN;
-    if (rows == ROWS && columns == SPAN) add_outer(dW, o, i0, dy, x, T, ROWS, SPAN);
-    else add_outer(dW, o, i0, dy, x, T, rows, columns);
-}
-
-/* Rows [first, first + PANEL), a tile of tokens after the other: it is still near for the next
- * rows. */
-static void weight_panel(const mr_matrix *dW, idx first, const real *dy, const real *x, idx T) {
-    const idx end = first + PANEL < dW->rows ? first + PANEL : dW->rows;
-    for (idx t = 0; t < T; t += TILE)
-        for (idx o = first; o < end; o += ROWS)
-            for (idx i = 0; i < dW->cols; i += SPAN)
-                FN(weight_tile)(dW, o, i, dy + t * dW->rows, x + t * dW->cols,
-                                T - t < TILE ? T - t : TILE);
-}
-
-void FN(plain_linear_weight_backward)(const mr_matrix *dW, const real *dy, const real *x, idx T) {
-    PARALLEL_FOR(dW->rows * dW->cols * T)
-    for (idx o = 0; o < dW->rows; o += PANEL) weight_panel(dW, o, dy, x, T);
 }

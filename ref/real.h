@@ -52,7 +52,7 @@ typedef double acc;
 #if !defined MR_CLONES
 #define CLONES
 #elif defined __clang__ || __GNUC__ >= 12
-#define CLONES __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
+#define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 #endif

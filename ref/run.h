@@ -1,5 +1,6 @@
 /* A run: one model, some sequences, their caches, and the activations of one call. Any number of
- * runs can live side by side. */
+ * runs can live side by side, in threads of their own as well; they may share a model, which none
+ * of them writes to. One run belongs to one thread at a time. */
 #ifndef MR_REF_RUN_H
 #define MR_REF_RUN_H
 
@@ -53,7 +54,8 @@ typedef struct {
 
 typedef struct mr_run mr_run;
 
-/* Threads of both engines; 1 or more. They never change a bit of the plain engine. */
+/* Threads of both engines, in calls from this thread; 1 or more. They never change a bit of the
+ * plain engine. */
 void mr_set_threads(int n);
 
 /* How the loaded OpenBLAS makes its threads: "OpenMP" shares ours, "pthread" has its own. */

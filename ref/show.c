@@ -92,8 +92,8 @@ idx FN(tensor_layers)(const FN(run) *run, enum FN(tensor) which) {
 void FN(select_layer)(FN(run) *run, idx l) {
     if (!run->options.train) return;
 #define TENSOR(field, name, scope, type, shape, equation) \
-    if (FN(tensor_layers)(run, FN(T_##field)) > 1) \
-        run->field = run->kept.field + l * FN(tensor_room)(run, FN(T_##field));
+    run->field = run->kept.field + \
+                 l % FN(tensor_layers)(run, FN(T_##field)) * FN(tensor_room)(run, FN(T_##field));
 #include "ref/tensors.def"
 }
 

@@ -58,14 +58,14 @@ mark() { sed -nE "s/^<!-- $2: (.*) -->\$/\1/p" "$work/marks.$1"; }
 # run_line LINE STATUS: the line in $place; its output in $work/out. Says where the status is another one.
 run_line() {
     local status=0
-    (cd "$place" && PATH="$work/bin:$PATH" timeout 120 bash -c "$1" < /dev/null > "$work/out" 2>&1) || status=$?
+    (cd "$place" && PATH="$work/bin:$PATH" timeout 600 bash -o pipefail -c "$1" < /dev/null > "$work/out" 2>&1) || status=$?
     [ "$status" -eq "$2" ] && return
     say "$where: \`$1\` ends with status $status, expected $2"
     tail -n 5 "$work/out"
 }
 
 # What may differ: numbers with a point or an exponent, and what the marks of the block say.
-mask() { sed -E -e "s~${differs:-^\$}~*~" -e 's/[0-9]+\.[0-9]+(e[-+]?[0-9]+)?|[0-9]+e[-+]?[0-9]+/N/g' -e 's/ +$//'; }
+mask() { sed -E -e "s~${differs:-^\$}~*~g" -e 's/[0-9]+\.[0-9]+(e[-+]?[0-9]+)?|[0-9]+e[-+]?[0-9]+/N/g' -e 's/ +$//'; }
 
 # Lines of $1 (the document) against lines of $2 (what came out), where a line `...` stands for any lines.
 same_text() {

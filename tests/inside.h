@@ -33,6 +33,17 @@ static inline size_t whole(int fd, char *into, size_t most) {
     return got > 0 ? (size_t)got : 0;
 }
 
+/* Takes the time out of "0.3 seconds", which is never the same; the length that is left. The text
+ * has room for a NUL. */
+static inline size_t timeless(char *text, size_t size) {
+    text[size] = '\0';
+    char *end = strstr(text, " seconds"), *from = end;
+    if (end == NULL) return size;
+    while (from > text && strchr("0123456789.", from[-1]) != NULL) from--;
+    memmove(from, end, strlen(end) + 1);
+    return size - (size_t)(end - from);
+}
+
 /* Lines that start with the program's name and are no notes. */
 static inline int messages(const char *text) {
     static const char name[] = "mistral-ref: ";

@@ -160,6 +160,7 @@ static result run(const char *command, long fail, bool persistent) {
     r.bytes = (size_t)lseek(out, 0, SEEK_END);
     r.text = __real_malloc(r.bytes + 1);
     whole(out, r.text, r.bytes);
+    r.bytes = timeless(r.text, r.bytes);
     close(out);
     close(err);
     close(report);

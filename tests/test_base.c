@@ -19,6 +19,15 @@ static void first_failure_is_kept(void **state) {
     assert_int_equal(mr_fail(NULL, MR_USAGE, "nobody listens"), MR_USAGE);
 }
 
+/* Nothing that a file says can move a cursor: bytes below space, delete, and what are such
+ * characters in two bytes of UTF-8. Other text stays. */
+static void messages_are_harmless(void **state) {
+    (void)state;
+    mr_err err = {0};
+    mr_fail(&err, MR_BAD, "a\033[2J%s%c", "\n\r\177\xC2\x9B" "b \xC2\xA0 \xC3\x9B", 1);
+    assert_string_equal(err.text, "a?[2J?????b \xC2\xA0 \xC3\x9B?");
+}
+
 static void long_messages_are_cut(void **state) {
     (void)state;
     mr_err err = {0};
@@ -124,12 +133,23 @@ static void allocation_that_cannot_be(void **state) {
     assert_null(mr_alloc(MR_IDX_MAX, 2, NULL));
 }
 
+/* The message names the count, then the size of one. */
+static void what_was_asked_for(void **state) {
+    (void)state;
+    mr_err err = {0}, again = {0};
+    assert_null(mr_alloc(-1, 8, &err));
+    check_refused(err.code, MR_BAD, &err, "out of memory: -1 x 8 bytes;");
+    assert_null(mr_resize(NULL, -1, 8, &again));
+    check_refused(again.code, MR_BAD, &again, "out of memory: -1 x 8 bytes;");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(first_failure_is_kept), cmocka_unit_test(long_messages_are_cut),
+        cmocka_unit_test(messages_are_harmless),
         cmocka_unit_test(element_types), cmocka_unit_test(checked_products_and_sums),
         cmocka_unit_test(element_counts), cmocka_unit_test(allocation),
-        cmocka_unit_test(allocation_that_cannot_be),
+        cmocka_unit_test(allocation_that_cannot_be), cmocka_unit_test(what_was_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

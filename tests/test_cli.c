@@ -139,12 +139,36 @@ static void test_paths_agree(void **state) {
     }
 }
 
-/* A result that cannot be written is a failure. */
+/* A result that cannot be written is a failure, whatever it would have been. */
 static void test_full_output(void **state) {
+    static const char *const commands[] = {
+        "info " MOE, "run --help", "--help",
+        "compare golden/cases/dense_gqa/t1.f32.npz golden/cases/dense_gqa/t13.f32.npz"};
     (void)state;
     if (access("/dev/full", W_OK) != 0) skip();
-    const int status = system("./mistral-ref info " MOE " >/dev/full 2>/dev/null");
-    assert_int_equal(WEXITSTATUS(status), 3);
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        char line[1024];
+        snprintf(line, sizeof line, "./mistral-ref %s >/dev/full 2>%s/err", commands[i],
+                 scratch_folder);
+        assert_int_equal(WEXITSTATUS(system(line)), 3);
+        slurp("err", err, sizeof err);
+        assert_non_null(strstr(err, "writing to standard output failed\n"));
+    }
+}
+
+/* Closed standard streams: their numbers do not go to files, where messages would end up.
+ * What prints nothing loses nothing. */
+static void test_closed_streams(void **state) {
+    char line[2048];
+    (void)state;
+    assert_int_equal(run("trace " MOE " --tokens 1,5 -o @/open.npz"), 0);
+    snprintf(line, sizeof line, "./mistral-ref trace " MOE " --tokens 1,5 -o %s/closed.npz <&- >&- "
+             "2>&-; test $? = 0 && cmp %s/open.npz %s/closed.npz", scratch_folder, scratch_folder,
+             scratch_folder);
+    assert_int_equal(system(line), 0);
+    snprintf(line, sizeof line, "./mistral-ref tokenize golden/chat/small.model <&- >%s/out 2>&1",
+             scratch_folder);
+    assert_int_equal(WEXITSTATUS(system(line)), 3);
 }
 
 int main(void) {
@@ -156,6 +180,7 @@ int main(void) {
         cmocka_unit_test(test_kv_heads),
         cmocka_unit_test(test_paths_agree),
         cmocka_unit_test(test_full_output),
+        cmocka_unit_test(test_closed_streams),
     };
     return cmocka_run_group_tests(tests, scratch_open, remove_scratch);
 }

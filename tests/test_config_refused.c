@@ -63,6 +63,8 @@ static const struct { const char *name, *json, *text; } cases[] = {
      "differs between kinds of layers"},
     {"config.json", MISTRAL "'rope_parameters':{'partial_rotary_factor':0.5}}",
      "partial_rotary_factor 0.5"},
+    {"config.json", MISTRAL "'rope_parameters':{'partial_rotary_factor':2}}",
+     "partial_rotary_factor 2"},
     {"config.json", MISTRAL "'rope_parameters':7}", "rope_parameters: expected an object"},
     {"config.json", MISTRAL "'tie_word_embeddings':1}",
      "tie_word_embeddings: expected true or false"},
@@ -147,8 +149,52 @@ static void test_many_layers(void **state) {
     }
 }
 
+/* A list of 256 windows is the longest; the last one is kept. */
+static void test_many_windows(void **state) {
+    (void)state;
+    for (int layers = 256; layers <= 257; layers++) {
+        static char json[1 << 14];
+        mr_config c;
+        mr_err    err;
+        char      warning[1024];
+        char *at = json + sprintf(json, "{'dim':24,'n_layers':%d,'hidden_dim':20,'n_heads':6,"
+                                  "'n_kv_heads':2,'head_dim':8,'vocab_size':40,'norm_eps':1e-5,"
+                                  "'rope_theta':1e4,'sliding_window':[", layers);
+        for (int l = 1; l < layers; l++) at += sprintf(at, "null,");
+        sprintf(at, "5]}");
+        const mr_status status = read_text("params.json", json, &c, warning, &err);
+        if (layers > 256)
+            check_refused(status, MR_BAD, &err, "sliding_window lists 257 entries; expected 1 to "
+                          "256");
+        else if (status != MR_OK) fail_msg("%s", err.text);
+        else assert_int_equal(mr_config_window(&c, 0) * 1000 + mr_config_window(&c, 255), 5);
+    }
+}
+
+/* What is next to the digits in ASCII is none of them; 11 of them are too many. */
+static void test_windows_in_strings(void **state) {
+    static const char *const bad[] = {"", "4:", "4/", ":4", "/4", "00000000007", "4 "};
+    (void)state;
+    for (size_t i = 0; i <= sizeof bad / sizeof *bad; i++) {
+        char json[1024];
+        mr_config c;
+        mr_err    err;
+        char      warning[1024];
+        const bool good = i == sizeof bad / sizeof *bad;
+        snprintf(json, sizeof json, NATIVE THETA "'sliding_window':'%s'}",
+                 good ? "0000000007" : bad[i]);
+        const mr_status status = read_text("params.json", json, &c, warning, &err);
+        if (!good)
+            check_refused(status, MR_BAD, &err, "sliding_window is a string that is no number");
+        else if (status != MR_OK) fail_msg("%s", err.text);
+        else assert_int_equal(c.windows[0], 7);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_refusals),
-                                       cmocka_unit_test(test_many_layers)};
+                                       cmocka_unit_test(test_many_layers),
+                                       cmocka_unit_test(test_many_windows),
+                                       cmocka_unit_test(test_windows_in_strings)};
     return cmocka_run_group_tests_name("config_refused", tests, scratch_open, scratch_close);
 }

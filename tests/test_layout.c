@@ -110,6 +110,18 @@ static idx square_batch(idx i) {   /* [3,H,9,9], padded on the left */
     const idx row = i / 9 % 9 - pad, key = i % 9 - pad;
     return row < 0 || key < 0 ? -1 : (h * 14 + starts[b] + row) * 14 + starts[b] + key;
 }
+static idx square_at(idx b, idx h, idx row, idx key) {   /* padded on the right */
+    return row >= lengths[b] || key >= lengths[b]
+               ? -1
+               : (h * 14 + starts[b] + row) * 14 + starts[b] + key;
+}
+static idx heads_then_batch(idx i) { return square_at(i / 81 % 3, i / 243, i / 9 % 9, i % 9); }
+static idx tokens_then_heads(idx i) {
+    return square_at(i / 81 / H, i / 9 % H, i / 9 / H % 9, i % 9);
+}
+static idx tokens_then_batch(idx i) {
+    return square_at(i / 9 / H % 3, i / 9 % H, i / 27 / H, i % 9);
+}
 
 static void test_batches(void **state) {
     (void)state;
@@ -123,6 +135,15 @@ static void test_batches(void **state) {
           "heads before tokens, a batch padded on the right");
     const change square[] = {{"probs", square_batch, 4, {3, H, 9, 9}, NULL}};
     check(PACKED, square, 1, MR_LAYOUT_FOUND, "layers.1.probs", "a batch padded on the left");
+    const change hb[] = {{"scores", heads_then_batch, 4, {H, 3, 9, 9}, NULL}};
+    check(PACKED, hb, 1, MR_LAYOUT_FOUND, "layers.0.scores",
+          "heads before sequences, a batch padded on the right");
+    const change th[] = {{"probs", tokens_then_heads, 4, {3, 9, H, 9}, NULL}};
+    check(PACKED, th, 1, MR_LAYOUT_FOUND, "layers.1.probs",
+          "tokens before heads, a batch padded on the right");
+    const change tb[] = {{"probs", tokens_then_batch, 4, {9, 3, H, 9}, NULL}};
+    check(PACKED, tb, 1, MR_LAYOUT_FOUND, "layers.0.probs",
+          "tokens, sequences, then heads, a batch padded on the right");
 }
 
 /* ---- nothing is explained that is not so ----------------------------------------------------- */

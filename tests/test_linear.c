@@ -7,7 +7,7 @@
 
 #include "ref/mr.h"
 
-enum { MOST = 600, ROWS = 130 };
+enum { MOST = 600, ROWS = 1100 };
 
 static double scratch[mr_linear_scratch(MOST)];
 
@@ -242,13 +242,13 @@ static void storage(void **state) {
 }
 
 /* BLAS sums in its own order and, for float, in float: up to n roundings of half a unit of the sum
- * of |terms| (< n/4 here). Rows on both sides of the 64 that are widened at a time; weights read
- * directly, or through scratch. */
+ * of |terms| (< n/4 here). Rows on both sides of MR_LINEAR_ROWS, by one thread or three; tokens on
+ * both sides of MR_BLAS_TOKENS; weights read directly, or through scratch. */
 static void blas_against_plain(void **state) {
     (void)state;
     if (!mr_engine_built(MR_BLAS_ENGINE)) return;
-    const idx rows[] = {1, 2, 63, 64, 65, 128, 130}, cols[] = {1, 2, 17, 50, 513},
-              tokens[] = {1, 2, 9};
+    const idx rows[] = {1, 2, 65, 512, 513, ROWS - 1, ROWS}, cols[] = {1, 2, 17, 50, 513},
+              tokens[] = {1, 8, 9};
     static double w[ROWS * MOST], x[9 * MOST], want[9 * ROWS], y[9 * ROWS];
     static float w32[ROWS * MOST];
     fill(w, ROWS * MOST, 1);
@@ -262,10 +262,12 @@ static void blas_against_plain(void **state) {
                         const mr_matrix W = dense(wide ? (const void *)w : w32,
                                                   wide ? MR_F64 : MR_F32, rows[a], cols[b]);
                         linear(bits, want, x, &W, tokens[c], MR_STORE_WIDE, MR_PLAIN_ENGINE);
+                        mr_set_threads(a % 2 ? 3 : 1);
                         linear(bits, y, x, &W, tokens[c], MR_STORE_WIDE, MR_BLAS_ENGINE);
                         check_close("y", want, y, rows[a] * tokens[c], eps_of(bits),
                                     (double)cols[b] / 4 + 1, (double)cols[b] / 2 + 1);
                     }
+    mr_set_threads(1);
     const mr_matrix W = dense(w, MR_F64, 3, 5);                     /* no tokens: nothing */
     linear(64, y, x, &W, 0, MR_STORE_WIDE, MR_BLAS_ENGINE);
 }

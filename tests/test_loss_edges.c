@@ -58,10 +58,32 @@ static void averages_of_few_tokens(void **state) {
     check_number("rejected", 0.25, single.d_rejected, 1);
 }
 
+/* Without the reference the averages are of the policy alone: h = -3/2 + 4/4 = -1/2, b h = -1/4;
+ * the loss is log(1 + e^(1/4)), the slopes -b sigma(1/4) over the counts. */
+static void averages_without_reference(void **state) {
+    (void)state;
+    const mr_dpo_options options = {MR_DPO_SIGMOID_NORM, 0.5, 0, true};
+    const mr_dpo_pair pair = {-3, -4, -1, -7, 2, 4};
+    const mr_dpo_result got = mr_dpo(&pair, &options);
+    check_number("loss", 0.82593941987884360, got.loss, 2);
+    check_number("chosen", -0.5 * 0.56217650088579807 / 2, got.d_chosen, 2);
+    check_number("rejected", 0.5 * 0.56217650088579807 / 4, got.d_rejected, 2);
+}
+
+/* Two prompts of two answers, in place: each reward less the other one. */
+static void advantages_in_place(void **state) {
+    (void)state;
+    double x[] = {1, 3, 10, 20, -7};
+    const double want[] = {-2, 2, -10, 10, -7};
+    mr_rloo(x, x, 2, 2, false);
+    check_bits("advantage", want, x, 5, sizeof *x);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(load_of_equal_logits), cmocka_unit_test(slopes_of_equal_logits),
         cmocka_unit_test(clipped_from_above_the_limit), cmocka_unit_test(averages_of_few_tokens),
+        cmocka_unit_test(averages_without_reference), cmocka_unit_test(advantages_in_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

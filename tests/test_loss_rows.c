@@ -58,7 +58,8 @@ static void reduction(const json_t *root, const char *name, mr_reduction kind,
             continue;
         }
         loss -= weight[t] * mr_log_probability_f64(logits + t * V, V, targets[t]);
-        mr_log_probability_backward_f64(dz + t * V, logits + t * V, V, targets[t], -weight[t], MR_PLAIN_ENGINE);
+        mr_log_probability_backward_f64(dz + t * V, logits + t * V, V, targets[t], -weight[t],
+                                        MR_PLAIN_ENGINE);
     }
     check_number(name, golden_at(root, "reductions", name, NULL)[0], loss, 32);
     snprintf(path, sizeof path, "%s_gradient", name);

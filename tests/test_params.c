@@ -73,10 +73,11 @@ static void widening(void **state) {
     enum { WIDE = 300 };
     static uint16_t bits[WIDE];
     static double   values[2 * WIDE];
-    static float    memory[3 * WIDE];
+    static float    memory[4 * WIDE];   /* the last row must stay as it is */
     mr_model from = {.layers = NULL}, to = from;   /* no layers */
     (void)state;
     for (int i = 0; i < WIDE; i++) bits[i] = i % 2 ? 0x3fc0 : 0x4020;
+    for (int i = 0; i < WIDE; i++) memory[3 * WIDE + i] = -1;
     for (int i = 0; i < 2 * WIDE; i++) values[i] = i;
     from.norm = (mr_matrix){bits, MR_BF16, 1, WIDE, WIDE, 1};
     from.output = (mr_matrix){values, MR_F64, 2, WIDE, 1, 2};   /* columns lie in a row */
@@ -87,6 +88,7 @@ static void widening(void **state) {
         assert_true(memory[i] == (i % 2 ? 1.5f : 2.5f));
         assert_true(memory[WIDE + i] == (float)(2 * i));
         assert_true(memory[2 * WIDE + i] == (float)(2 * i + 1));
+        assert_true(memory[3 * WIDE + i] == -1);
     }
 }
 

@@ -29,14 +29,36 @@ static void test_paths(void **state) {
         {"compare --paths " MODEL "/t13.f32.npz " MODEL "/p4095_t7.f32.npz --model " MODEL, 4, "",
          "no tokens at the same positions in common"},
         {"compare " MODEL "/t13.f32.npz @/part.npz @/same.npz", 2, "", "--paths compares more"},
-        {"compare --paths " MODEL "/t13.f32.npz @/same.npz --only 'h'", 2, "", "--only does not go"},
+        {"compare --paths " MODEL "/t13.f32.npz @/same.npz --only h", 2, "", "--only does not go"},
         {"compare --paths " MODEL "/t13.f32.npz @/same.npz --map hf", 2, "", "--map does not go"},
-        {"compare --paths " MODEL "/t13.f32.npz @/same.npz --dtype fp8", 0, "equal bit for bit", ""},
-        {"compare --paths " MODEL "/t13.f32.npz @/part.npz --model " MODEL
-         " --junit @/paths.xml --html @/paths.html", 1, "PART", ""},
+        {"compare --paths " MODEL "/t13.f32.npz @/same.npz --dtype fp8", 0, "equal bit for", ""},
         {"compare --paths " MODEL "/t13.f32.npz", 2, "", "usage"},
     };
     CHECK_ALL(list);
+}
+
+static void expect_in(const char *name, const char *words) {
+    slurp(name, out, sizeof out);
+    if (strstr(out, words) == NULL) fail_msg("%s lacks %s:\n%s", name, words, out);
+}
+
+static void test_reports(void **state) {
+    (void)state;
+    copy_trace(MODEL "/t13.f32.npz", "part.npz", "layers.1.attention", row7, NULL);
+    assert_int_equal(run("compare --paths " MODEL "/t13.f32.npz @/part.npz --model " MODEL
+                         " --junit @/paths.xml --html @/paths.html"), 1);
+    expect_in("paths.xml", "failures=\"2\" errors=\"0\" skipped=\"0\"");
+    expect_in("paths.xml", "name=\"layers.1.attention\" time=\"0\">\n      <failure");
+    expect_in("paths.xml", "name=\"alone\" time=\"0\">\n      <failure");
+    expect_in("paths.html", "&#10005; Disagrees</p><h1>" MODEL "/t13.f32.npz and ");
+    expect_in("paths.html", "part at layers.1.attention, token 7");
+    assert_int_equal(run("compare --paths " MODEL "/t13.f32.npz " MODEL "/t5.f32.npz --junit "
+                         "@/paths.xml --html @/paths.html"), 5);
+    expect_in("paths.xml", "failures=\"0\"");
+    expect_in("paths.xml", "<skipped message=\"no bound without weights\"/>");
+    expect_in("paths.html", "? Proves nothing");
+    assert_int_equal(run("compare --paths " MODEL "/t13.f32.npz " MODEL "/t5.f32.npz --html "
+                         "@/none/paths.html"), 3);
 }
 
 /* Rows of a batch find the sequence with the same beginning; what comes after is not compared. */
@@ -73,6 +95,14 @@ static void test_without_weights(void **state) {
         {"compare " MODEL "/t13.f64.npz @/linear.npz", 5, "grows most", "give --model"},
         {"compare " MODEL "/t13.f64.npz @/linear.npz --model " MODEL, 1, "layers.0.w1", ""},
         {"compare " MODEL "/t13.f64.npz @/v.npz", 1, "layers.0.attention", ""},
+        {"trace " MODEL " --tokens 1,5,3,2,6,4,7 --window-rule swa-inclusive -o @/a.npz", 0, "",
+         ""},
+        {"trace " MODEL " --tokens 1,5,3,2,6,4,7 --window-rule swa-inclusive -o @/b.npz "
+         "--precision f64", 0, "", ""},
+        {"compare @/b.npz @/a.npz", 5, "need weights (--model MODEL)", "give --model"},
+        {"compare @/b.npz @/a.npz --model " MODEL, 1, "a sliding window of 6 keys",
+         "another --window or --window-rule"},
+        {"compare @/b.npz @/a.npz --model " MODEL " --window-rule swa-inclusive", 0, "AGREES", ""},
     };
     CHECK_ALL(list);
 }
@@ -80,6 +110,7 @@ static void test_without_weights(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_reports),
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_without_weights),
     };

@@ -81,7 +81,7 @@ static void test_text(void **state) {
         {"--bug R01", "rotates interleaved pairs", "layers.0.q_rope"},
         {"--bug E07", "w1 (gate) and w3 (up) swapped", "layers.0.experts."},
         {"--bug E01 --dtype bf16", "repair this first", "layers.0.router_weights"},
-        {"--bug L04", "look at projection to the vocabulary", "logits"},
+        {"--bug L04", "look at projection to the logits", "logits"},
     };
     record_golden();
     for (size_t i = 0; i < sizeof seeds / sizeof *seeds; i++) {

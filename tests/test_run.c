@@ -161,25 +161,27 @@ static void endless_capacity(void **state) {
     tiny_close(&t);
 }
 
-/* The BLAS engine widens 64 rows at a time into scratch that must fit the widest matrix: w2 (200
- * columns, 64 rows), or wo (256 columns). Rings and pointers follow the scratch in memory, so
- * overflow would not go unseen. */
+/* The BLAS engine widens up to MR_LINEAR_ROWS rows at a time into scratch that must fit the widest
+ * matrix: w2 (520 rows, 560 columns), or wo (544 columns). Rings and pointers follow the scratch in
+ * memory, so overflow would not go unseen. */
 static void blas_scratch(void **state) {
     (void)state;
     if (!mr_engine_built(MR_BLAS_ENGINE)) return;
     for (int way = 0; way < 4; way++) {
+        const int32_t tokens[] = {1, 5, 3, 7, 2, 9, 4, 0, 10};
+        enum { TOKENS = sizeof tokens / sizeof *tokens };
         mr_config c = tiny_config();
-        double want[T * V], got[T * V];
-        c.dim = 64, c.storage = MR_STORE_BF16;
-        if (way & 1) c.hidden_dim = 200;
-        else         c.head_dim = 64;
+        double want[TOKENS * V], got[TOKENS * V];
+        c.dim = 520, c.storage = MR_STORE_BF16;
+        if (way & 1) c.hidden_dim = 560;
+        else         c.head_dim = 136;
         const mr_precision precision = way & 2 ? MR_F64_RUN : MR_F32_RUN;
         tiny t;
         tiny_open(&t, &c);
-        tiny_logits(&t, (mr_run_options){.precision = precision}, tiny_tokens, T, want, NULL);
-        tiny_logits(&t, (mr_run_options){.precision = precision, .engine = MR_BLAS_ENGINE},
-                    tiny_tokens, T, got, NULL);
-        check_close("logits", want, got, T * V, 0x1p-8, 8, 8);
+        tiny_logits(&t, (mr_run_options){.precision = precision}, tokens, TOKENS, want, NULL);
+        tiny_logits(&t, (mr_run_options){.precision = precision, .engine = MR_BLAS_ENGINE}, tokens,
+                    TOKENS, got, NULL);
+        check_close("logits", want, got, TOKENS * V, 0x1p-8, 8, 8);
         tiny_close(&t);
     }
 }

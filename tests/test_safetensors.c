@@ -43,6 +43,13 @@ static void check_json(const char *json, idx data, const char *text) {
 #define T(dtype, shape, offsets) \
     "{'a':{'dtype':'" dtype "','shape':" shape ",'data_offsets':" offsets "}}"
 
+/* What no size can say: as a product of 64 bits, as a number of 32 (make m32). */
+#if PTRDIFF_MAX > INT32_MAX
+#define OVERFLOWS "overflows"
+#else
+#define OVERFLOWS "dimension 0 is not a size"
+#endif
+
 static void test_rules(void **state) {
     static const struct { const char *json; idx data; const char *text; } cases[] = {
         {"{" A8 "}", 8, NULL},

@@ -22,12 +22,36 @@ static idx random_ids(const mr_tokenizer *t, uint32_t *random, int32_t *ids, idx
     return count;
 }
 
+/* An id that does not exist is refused with the ids that do, and takes nothing back. */
+static void check_outside(const mr_tokenizer *t) {
+    const idx size = mr_tokenizer_size(t);
+    const int32_t bad[] = {(int32_t)size, -1}, ids[] = {0, 1, -1};
+    for (int i = 0; i < 2; i++) {
+        char want[128];
+        mr_err err = {0}, other = {0};
+        mr_text text = {0};
+        mr_stream stream = {0};
+        assert_int_equal(mr_text_append(&text, "so far", 6, &err), MR_OK);
+        const mr_status status = mr_tokenizer_stream(t, &stream, bad[i], &text, &err);
+        snprintf(want, sizeof want, "id %d (number 1 of 1) is out of range: this tokenizer has ids "
+                 "0 to %d", (int)bad[i], (int)size - 1);
+        check_refused(status, MR_BAD, &err, want);
+        assert_string_equal(text.byte, "so far");
+        snprintf(want, sizeof want, "id -1 (number 3 of 3) is out of range: this tokenizer has ids "
+                 "0 to %d", (int)size - 1);
+        check_refused(mr_tokenizer_decode(t, ids, 3, &text, &other), MR_BAD, &other, want);
+        assert_string_equal(text.byte, "so far");
+        mr_text_free(&text);
+    }
+}
+
 /* Every piece of every call is appended to one text, at the end compared with the whole. */
 static void check_kind(const char *path, int rounds) {
     mr_err err = {0};
     mr_tokenizer *t;
     uint32_t random = 7;
     if (mr_tokenizer_open(path, &t, &err)) fail_msg("%s", err.text);
+    check_outside(t);
     for (int n = 0; n < rounds; n++) {
         int32_t ids[24];
         mr_text whole = {0}, pieces = {0};

@@ -1,19 +1,16 @@
 /* Threads of one process: each with a model, a tokenizer and files of its own, or all with the same
- * model and tokenizer, do what one thread does, bit for bit. And 1,000 times opened and closed,
- * nothing grows. `make tsan` runs this under ThreadSanitizer. */
+ * model and tokenizer, do what one thread does, bit for bit. `make tsan` runs this under
+ * ThreadSanitizer. */
 #include "tests/scratch.h"
 
-#include <malloc.h>
 #include <pthread.h>
 
 #include "golden/trace.h"
 #include "ref/mr.h"
 #include "tokenizer/tokenizer.h"
 #include "weights/checkpoint.h"
-#include "weights/jsonl.h"
-#include "weights/training.h"
 
-enum { THREADS = 8, ROUNDS = 4, STEPS = 8, CYCLES = 1000, WARM = 100, RESULT = 1 << 19 };
+enum { THREADS = 8, ROUNDS = 4, STEPS = 8, RESULT = 1 << 19 };
 
 static const char *const models[THREADS] = {
     "golden/cases/dense_gqa", "golden/cases/dense_gqa_w5", "golden/cases/dense_mha",
@@ -45,7 +42,7 @@ static void add(result *r, const void *data, size_t bytes) {
     }
 }
 
-/* ---- the work: cmocka's checks are for the main thread, so failures go to r->err -------------- */
+/* ---- the work: cmocka's checks are for the main thread, so failures go to r->err ------------- */
 
 static mr_status start(const mr_model *m, bool train, mr_run **run, mr_err *err) {
     const idx capacity = 32;
@@ -91,7 +88,8 @@ static void differentiate(const mr_model *m, result *r) {
     mr_free(g);
 }
 
-static const char text[] = "Hello, w\xC3\xB6rld! 123  the quick\nbrown fox \xE4\xBD\xA0\xE5\xA5\xBD";
+static const char text[] =
+    "Hello, w\xC3\xB6rld! 123  the quick\nbrown fox \xE4\xBD\xA0\xE5\xA5\xBD";
 
 static void speak(const mr_tokenizer *t, result *r) {
     mr_ids ids = {0};
@@ -221,117 +219,10 @@ static void test_shared(void **state) {
     mr_checkpoint_close(&one_model);
 }
 
-/* ---- opened and closed ----------------------------------------------------------------------- */
-
-static int descriptors(void) {
-    int count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    if (dir == NULL) return 0;
-    while (readdir(dir) != NULL) count++;
-    closedir(dir);
-    return count;
-}
-
-/* Bytes in use. */
-static size_t in_use(void) {
-    const struct mallinfo2 info = mallinfo2();
-    return info.uordblks + info.hblkhd;
-}
-
-/* The heap of a sanitizer or of valgrind, which look for leaks themselves, says nothing here. */
-static bool heap_tells(void) {
-    const size_t before = in_use();
-    void *volatile block = malloc(1 << 16);
-    const bool told = in_use() >= before + (1 << 16);
-    free(block);
-    return told;
-}
-
-/* Of memory and maps. */
-static long pages(void) {
-    long size = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-    if (f == NULL) return 0;
-    if (fscanf(f, "%ld", &size) != 1) size = 0;
-    fclose(f);
-    return size;
-}
-
-static void once_model(mr_err *err) {
-    mr_checkpoint c;
-    mr_run *run = NULL;
-    if (mr_checkpoint_open(models[6], &c, err) == MR_OK) start(&c.model, false, &run, err);
-    mr_run_close(run);
-    mr_checkpoint_close(&c);
-}
-
-static void once_tokenizer(mr_err *err) {
-    static int k;
-    mr_tokenizer *t = NULL;
-    mr_tokenizer_open(tokenizers[k++ % THREADS], &t, err);
-    mr_tokenizer_close(t);
-}
-
-static void once_trace(mr_err *err) {
-    mr_trace *trace = NULL;
-    double x[3];
-    if (mr_trace_open(scratch("shared.npz"), &trace, err) == MR_OK)
-        mr_trace_read(trace, 0, x, err);
-    mr_trace_close(trace);
-}
-
-/* A training checkpoint: written, read, its settings and log given back. */
-static void once_training(mr_err *err) {
-    static mr_checkpoint part[3];
-    double log[2] = {1, 2};
-    const mr_config c = {.dim = 2, .n_layers = 1, .head_dim = 2, .hidden_dim = 1, .n_heads = 1,
-                         .n_kv_heads = 1, .vocab_size = 2, .norm_eps = 1e-5, .rope_theta = 1e4,
-                         .bos_id = -1, .eos_id = -1};
-    for (int i = 0; i < 3; i++)
-        if (mr_checkpoint_init(&c, (uint64_t)i, MR_F32, &part[i], err)) return;
-    mr_training s = {.part = {&part[0].model, &part[1].model, &part[2].model}, .counter = {1},
-                     .log = log, .rows = 1, .columns = 2, .settings = json_pack("{s:i}", "x", 7)};
-    const char *path = scratch("training.state");
-    if (mr_training_save(path, &s, err) == MR_OK && mr_training_load(path, &s, err) == MR_OK)
-        mr_free(s.log);
-    json_decref(s.settings);
-    for (int i = 0; i < 3; i++) mr_checkpoint_close(&part[i]);
-}
-
-static void once_lines(mr_err *err) {
-    mr_jsonl lines;
-    json_t *object = NULL;
-    if (mr_jsonl_open(&lines, "golden/trajectories/sft.jsonl", err) == MR_OK)
-        mr_jsonl_next(&lines, &object, err);
-    json_decref(object);
-    mr_jsonl_close(&lines);
-}
-
-static void test_cycles(void **state) {
-    void (*const once[])(mr_err *err) = {once_model, once_tokenizer, once_trace, once_training,
-                                         once_lines};
-    const int cycles = getenv("MR_WRAP") != NULL ? WARM : CYCLES;   /* valgrind is slow */
-    (void)state;
-    for (size_t i = 0; i < sizeof once / sizeof *once; i++) {
-        mr_err err = {0};
-        for (int n = 0; n < WARM; n++) once[i](&err);
-        const int files = descriptors();
-        const size_t used = in_use();
-        const long size = pages();
-        for (int n = 0; n < cycles; n++) once[i](&err);
-        if (err.code != MR_OK) fail_msg("%s", err.text);
-        assert_int_equal(descriptors(), files);
-        if (!heap_tells()) continue;
-        if (in_use() > used + 4096) fail_msg("%d: %zu bytes in use, then %zu", (int)i, used, in_use());
-        if (pages() > size + 256) fail_msg("%d: %ld pages, then %ld", (int)i, size, pages());
-    }
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_own),
         cmocka_unit_test(test_shared),
-        cmocka_unit_test(test_cycles),
     };
     return cmocka_run_group_tests_name("threads", tests, scratch_open, scratch_close);
 }

@@ -94,6 +94,33 @@ static void test_interrupted(void **state) {
     same_files("whole/model.safetensors", "killed/model.safetensors");
 }
 
+/* What a killed run left half written goes with the next run in that folder; the rest stays, and
+ * is not copied from a model's folder either. */
+static void test_leftovers(void **state) {
+    static const char *const half[] = {"training.state.tmp-1-0", "config.json.tmp-1-0",
+                                       "tokenizer.json.tmp-1-0"};
+    char path[128];
+    (void)state;
+    for (int resumed = 0; resumed < 2; resumed++) {
+        mkdir(scratch("left"), 0700);
+        write_file("left/notes.tmp-1-0", "x");
+        for (size_t i = 0; i < sizeof half / sizeof *half; i++) {
+            snprintf(path, sizeof path, "left/%s", half[i]);
+            write_file(path, "x");
+        }
+        run_well(resumed == 0 ? "train sft " MOE " --data " SFT_DATA " --steps 1 -o @/left"
+                              : "train sft " MOE " --data " SFT_DATA " --steps 1 --resume @/left");
+        for (size_t i = 0; i < sizeof half / sizeof *half; i++) {
+            snprintf(path, sizeof path, "left/%s", half[i]);
+            assert_false(exists(path));
+        }
+        assert_true(exists("left/notes.tmp-1-0"));
+    }
+    write_file("left/tokenizer.json.tmp-1-0", "x");
+    run_well("train sft @/left --data " SFT_DATA " --steps 1 -o @/right");
+    assert_false(exists("right/tokenizer.json.tmp-1-0"));
+}
+
 /* Half the steps, then all of them; at a constant rate that is one run of all of them. */
 static void test_more_steps(void **state) {
     (void)state;
@@ -164,6 +191,7 @@ int main(void) {
         cmocka_unit_test(test_killed),     cmocka_unit_test(test_killed_rl),
         cmocka_unit_test(test_more_steps), cmocka_unit_test(test_other_run),
         cmocka_unit_test(test_patience),   cmocka_unit_test(test_interrupted),
+        cmocka_unit_test(test_leftovers),
         cmocka_unit_test(test_other_model),
     };
     return cmocka_run_group_tests(tests, scratch_open, remove_scratch);

@@ -1,4 +1,5 @@
-/* Text to token ids and back. The kinds of tokenizer sit behind this one header. */
+/* Text to token ids and back. The kinds of tokenizer sit behind this one header. An open tokenizer
+ * is never written to: threads may share it. */
 #ifndef MR_TOKENIZER_TOKENIZER_H
 #define MR_TOKENIZER_TOKENIZER_H
 

@@ -9,7 +9,7 @@
 
 /* Bytes not worth a look; pages looked at; and bytes asked for at a time, of which Linux reads no
  * more than the device takes in one request, and keeps quiet about it. */
-enum { SMALL = 1 << 18, LOOKS = 4, PIECE = 1 << 19 };
+enum { SMALL = 1 << 18, LOOKS = 4, PIECE = 1 << 20 };
 
 /* Whole pages that hold a matrix; none where it is small. */
 typedef struct {

@@ -8,7 +8,6 @@
  * that `run` writes over. */
 typedef struct {
     const char *run, *before, *shell;
-    int         timed;   /* standard output tells seconds */
 } io_command;
 
 #define MODEL "golden/cases/mixtral_e5k2"
@@ -44,13 +43,11 @@ static const io_command commands[] = {
     {.run = "convert " MODEL " -o @/native --to native"},
     {.run = "convert " MODEL " -o @/hf --to hf --dtype f16",
      .before = "convert " MODEL " -o @/hf --to hf --dtype f32"},
-    {.run = "train sft @/model -o @/run --curve @/c.svg" SFT "1", .shell = SETUP,
-     .timed = 1},
+    {.run = "train sft @/model -o @/run --curve @/c.svg" SFT "1", .shell = SETUP},
     {.run = "train sft @/model --resume @/run" SFT "2 --schedule constant",
-     .before = "train sft @/model -o @/run" SFT "1 --schedule constant", .shell = SETUP,
-     .timed = 1},
+     .before = "train sft @/model -o @/run" SFT "1 --schedule constant", .shell = SETUP},
     {.run = "train dpo golden/cases/dense_gqa --data golden/trajectories/dpo.jsonl -o @/run "
-            "--steps 1 --batch 1 --to native", .timed = 1},
+            "--steps 1 --batch 1 --to native"},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

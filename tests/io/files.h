@@ -24,7 +24,8 @@ void files_put(const files *f);     /* the folder holds these, and nothing else 
 void files_free(files *f);
 
 /* NULL, or the name of a file that is strange: one of neither set. Of an old file, the old or the
- * new content must be there. `done`: exactly the new files. `left`: temporary files do not count. */
+ * new content must be there. `done`: exactly the new files. `left`: temporary files do not
+ * count. */
 const char *files_judge(const files *old, const files *new, bool done, bool left);
 
 #endif

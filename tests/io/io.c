@@ -1,7 +1,7 @@
-/* Input and output that fail: every command of tests/io/commands.h is run with its n-th system call
- * failing, n = 1, 2, ..., once with that call alone and once with all later ones too; with short
- * transfers and interrupted calls; with a full device as standard output; and training is killed at
- * every call of its saves (tests/io/kill.c).
+/* Input and output that fail: every command of tests/io/commands.h is run with its n-th system
+ * call failing, n = 1, 2, ..., once with that call alone and once with all later ones too; with
+ * short transfers and interrupted calls; with a full device as standard output; and training is
+ * killed at every call (tests/io/kill.c).
  *   io [kill | COMMAND...]   numbers of the table; default all
  * A failure is one message, a documented status and nothing written over that was good: each file
  * is the old or the new one, and no partial file is there. Short and interrupted transfers change
@@ -56,9 +56,8 @@ typedef struct {
  * failure. */
 static const char *judge(const state *s, const outcome *r, const fault_plan *plan, bool soft,
                          const char **strange) {
-    const bool done = r->status == s->clean.status &&
-                      (s->command->timed || (r->bytes == s->clean.bytes &&
-                                             memcmp(r->text, s->clean.text, r->bytes) == 0));
+    const bool done = r->status == s->clean.status && r->bytes == s->clean.bytes &&
+                      memcmp(r->text, s->clean.text, r->bytes) == 0;
     const bool looked = s->kind[plan->at] == CALL_LOOK;   /* the next call on that path tells */
     *strange = files_judge(&s->old, &s->new, done, fault_seen->left);
     if (r->status >= 64) return "crashed";

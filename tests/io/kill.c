@@ -1,5 +1,5 @@
-/* SIGKILL before every system call of a training run and in the middle of every write, and at
- * moments of time: what is on disk goes on, and ends with the bytes of a run that was left alone. */
+/* SIGKILL before every system call of a training run, in the middle of every write, and at moments
+ * of time: what is on disk goes on, and ends with the bytes of a run that was left alone. */
 #include "tests/io/kill.h"
 
 #include <stdio.h>

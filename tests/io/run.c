@@ -53,6 +53,7 @@ outcome io_run(const char *command, const char *path, const fault_plan *plan) {
     r.bytes = path != NULL ? 0 : (size_t)lseek(out, 0, SEEK_END);
     r.text = malloc(r.bytes + 1);   /* not the project's memory */
     whole(out, r.text, r.bytes);
+    r.bytes = timeless(r.text, r.bytes);
     close(out);
     close(err);
     return r;

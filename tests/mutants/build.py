@@ -18,7 +18,8 @@ FOLDERS = ('ref', 'tokenizer', 'weights', 'golden')
 # Mistakes of types are for the compiler to find: such mutants do not count.
 TYPES = ['-Werror=' + w for w in ('format', 'int-conversion', 'incompatible-pointer-types',
                                   'discarded-qualifiers', 'implicit-function-declaration')]
-VARIANTS = {'plain': 'OPT=-O1', 'san': 'OPT=-O1 SAN=1', 'lines': 'OPT=-O1 COV=1'}
+VARIANTS = {'plain': 'OPT=-O1', 'lines': 'OPT=-O1 COV=1'}
+SANITIZE = ['-fsanitize=address,undefined', '-fno-sanitize-recover=undefined', '-g']
 PRINT = '''
 print-objects: ; @echo $(OBJ)
 print-flags:   ; @echo $(FLAGS)
@@ -44,7 +45,7 @@ def copy_tree(source, tree):
 
 
 class Build:
-    """One variant of the library in tree/NAME, and for `plain` and `san` the programs."""
+    """One variant of the library in tree/NAME, and for `plain` the programs."""
 
     def __init__(self, tree, name, jobs):
         self.tree, self.name, self.at = tree, name, os.path.join(tree, name)
@@ -103,7 +104,7 @@ class Build:
         found['selftest'] = ['./mistral-ref', 'selftest']
         return found
 
-    def compile(self, folder, path, source, optimise='-O0'):
+    def compile(self, folder, path, source, more=('-O0',)):
         """The bytes of the mutant's objects, one per precision; None where it does not compile."""
         os.makedirs(os.path.join(folder, os.path.dirname(path)), exist_ok=True)
         changed = os.path.join(folder, path)
@@ -112,7 +113,7 @@ class Build:
         objects = []
         for bits in (32, 64) if path in self.twice else (0,):
             made = os.path.join(folder, f'{bits}.o')
-            command = ['gcc', '-pipe', *self.flags, *TYPES, optimise,
+            command = ['gcc', '-pipe', *self.flags, *TYPES, *more,
                        *([f'-DMR_BITS={bits}'] if bits else []), '-c', '-o', made,
                        os.path.relpath(changed, self.tree)]
             if subprocess.run(command, cwd=self.tree, stderr=subprocess.DEVNULL).returncode != 0:
@@ -121,11 +122,11 @@ class Build:
                 objects.append(f.read())
         return objects
 
-    def place(self, folder, path):
+    def place(self, folder, path, more=()):
         """libmutant.so of the objects compiled last."""
         objects = [f'{folder}/{b}.o' for b in ((32, 64) if path in self.twice else (0,))]
-        subprocess.run(['ld', '-shared', '-soname', 'libmutant.so', '-o', f'{folder}/libmutant.so',
-                        *objects], check=True)
+        command = ['gcc', *more, '-Wl,-soname,libmutant.so'] if more else ['ld', '-soname', 'libmutant.so']
+        subprocess.run([*command, '-shared', '-o', f'{folder}/libmutant.so', *objects], check=True)
 
 
 class Runner:
@@ -136,6 +137,8 @@ class Runner:
         self.temporary = temporary
         os.makedirs(temporary, exist_ok=True)
         self.process, self.ticks = None, 0
+        self.sanitizer = subprocess.run(['gcc', '-print-file-name=libasan.so'], text=True,
+                                        capture_output=True, check=True).stdout.strip()
         threading.Thread(target=self.watch, daemon=True).start()
 
     def watch(self):
@@ -146,18 +149,20 @@ class Runner:
             if self.process is not None and self.ticks > self.patience:
                 self.process.kill()
 
-    def run(self, build, command, cpu, patience):
-        """True where the program ends with status 0."""
+    def run(self, build, command, cpu, patience, sanitized=False):
+        """True where the program ends with status 0. sanitized: libmutant.so is, and nothing else."""
         def limits():
             signal.setitimer(signal.ITIMER_PROF, 0.5 + 8 * cpu)
             resource.setrlimit(resource.RLIMIT_CPU, (int(2 + 8 * cpu), int(3 + 8 * cpu)))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 31, 1 << 31))
-            if build.name != 'san':
+            if not sanitized:
                 resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
         env = dict(os.environ, LD_LIBRARY_PATH=f'{self.folder}:{build.at}', TMPDIR=self.temporary,
                    OMP_NUM_THREADS='2', OMP_WAIT_POLICY='passive', CMOCKA_TEST_ABORT='1',
-                   ASAN_OPTIONS='detect_leaks=1:abort_on_error=0')
+                   ASAN_OPTIONS='detect_leaks=0')
+        if sanitized:
+            env['LD_PRELOAD'] = self.sanitizer
         self.ticks, self.patience = 0, patience
         self.process = subprocess.Popen(command, cwd=self.tree, env=env, preexec_fn=limits,
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,

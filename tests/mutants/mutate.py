@@ -27,6 +27,8 @@ SWAPS = {
 }
 NOT_VALUES = {'return', 'case', 'else', 'sizeof', 'do', 'goto'}
 NOT_CALLS = {'if', 'while', 'for', 'switch', 'return', 'sizeof', 'FN'}
+EITHER_ORDER = {'mr_mul', 'mr_add', 'mr_py_equal', 'fmin', 'fmax'}   # of the first two arguments
+EITHER_IF_EQUAL = {'strcmp', 'memcmp'}                                # where only 0 is asked for
 NOT_STATEMENTS = {'return', 'if', 'while', 'for', 'switch', 'do', 'else', 'case', 'default', 'goto',
                   'typedef', 'struct', 'union', 'enum', 'static', 'const', 'extern'}
 OPEN, CLOSE = {'(': ')', '[': ']', '{': '}'}, set(')]}')
@@ -148,7 +150,9 @@ def brackets(path, source, t, partner):
         elif t[i].text == '(' and before is not None and before.kind == 'word' \
                 and before.text not in NOT_CALLS and any(a < i < b for a, b in functions):
             parts = [(t[a].at, t[b - 1].end) for a, b in arguments(t, i, stop) if a < b]
-            for (a, b), (c, d) in zip(parts, parts[1:]):
+            same = before.text in EITHER_ORDER or (
+                before.text in EITHER_IF_EQUAL and t[stop + 1].text in ('==', '!='))
+            for (a, b), (c, d) in list(zip(parts, parts[1:]))[same:]:
                 if source[a:b] != source[c:d]:
                     yield Mutant(path, source, 'arguments', a, d,
                                  source[c:d] + source[b:c] + source[a:b])

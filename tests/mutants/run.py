@@ -13,10 +13,9 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 
 import mutate
-from build import FOLDERS, Build, Runner, baseline, copy_tree
+from build import FOLDERS, SANITIZE, Build, Runner, baseline, copy_tree
 
 SEED = 20261122
 SHARE = {'ref': 0.4, 'tokenizer': 0.2, 'weights': 0.2, 'golden': 0.2}
@@ -74,9 +73,9 @@ def fingerprint(tree):
 
 
 class Tester:
-    def __init__(self, o, builds, tests):
-        self.o, self.builds, self.tests = o, builds, tests
-        self.tree = builds['plain'].tree
+    def __init__(self, build, tests):
+        self.build, self.tests = build, tests
+        self.tree, self.commands = build.tree, build.tests()
         self.lock = threading.Lock()
         self.tries, self.kills = {}, {}
         self.original = {}
@@ -106,56 +105,58 @@ class Tester:
                 found.append(name)
         return found if code else near
 
-    def unchanged(self, build, folder, path, optimise='-O0'):
-        key = (build.name, path, optimise)
+    def unchanged(self, folder, path, more):
+        key = (path, more)
         if key not in self.original:
             with open(os.path.join(self.tree, path)) as f:
-                self.original[key] = build.compile(folder, path, f.read(), optimise)
+                self.original[key] = self.build.compile(folder, path, f.read(), more)
         return self.original[key]
 
-    def test(self, m, record, number, build, runner, folder):
+    def fails(self, m, name, runner, sanitized):
+        cost = self.tests[name]['cost'] * (4 if sanitized else 1)
+        return not runner.run(self.build, self.commands[name], cost, 60 + 20 * cost, sanitized)
+
+    def test(self, m, record, number, runner, folder):
         """One mutant in one pass."""
-        start = time.process_time()
+        mode = 'san' if number == 3 else 'plain'
+        flags = ('-O1', *SANITIZE) if number == 3 else ('-O0',)
         tried = record.setdefault('tried', [])
-        names = [n for n in self.covering(m) if f'{build.name}:{n}' not in tried
-                 and ((self.tests[n]['cost'] <= CHEAP) == (number != 2))]
+        names = [n for n in self.covering(m) if f'{mode}:{n}' not in tried
+                 and (self.tests[n]['cost'] <= CHEAP) == (number != 2)]
         if tried and not names:
-            return record
+            return
         with open(os.path.join(self.tree, m.path)) as f:
             source = f.read()
-        original = self.unchanged(build, folder, m.path)
-        objects = build.compile(folder, m.path, m.apply(source))
-        if objects is None:
-            record['status'] = 'no compile'
-            return record
-        if objects == original:
-            record['status'] = 'same'
-            return record
-        build.place(folder, m.path)
+        original = self.unchanged(folder, m.path, flags)
+        objects = self.build.compile(folder, m.path, m.apply(source), flags)
+        if objects is None or objects == original:
+            record['status'] = 'no compile' if objects is None else 'same'
+            return
+        self.build.place(folder, m.path, SANITIZE if number == 3 else ())
         record['status'] = 'survived'
         for name in sorted(names, key=lambda n: -self.worth(m.path, n)):
-            command = build.tests()[name]
-            cost = self.tests[name]['cost'] * (4 if build.name == 'san' else 1)
-            good = runner.run(build, command, cost, 60 + 20 * cost)
-            tried.append(f'{build.name}:{name}')
-            self.learn(m.path, name, not good)
-            if not good:
-                record['status'], record['by'] = 'killed', f'{build.name}:{name}'
-                return record
-        return record
+            killed = self.fails(m, name, runner, number == 3)
+            if killed and number == 3:      # only if the original passes under the same conditions
+                self.build.compile(folder, m.path, source, flags)
+                self.build.place(folder, m.path, SANITIZE)
+                killed = not self.fails(m, name, runner, True)
+                self.build.compile(folder, m.path, m.apply(source), flags)
+                self.build.place(folder, m.path, SANITIZE)
+            tried.append(f'{mode}:{name}')
+            self.learn(m.path, name, killed)
+            if killed:
+                record['status'], record['by'] = 'killed', f'{mode}:{name}'
+                return
 
     def same_code(self, m, record, folder):
         """Survivors that gcc compiles to the object of the original with more effort."""
-        plain = self.builds['plain']
-        original = self.unchanged(plain, folder, m.path, '-O2')
+        original = self.unchanged(folder, m.path, ('-O2',))
         with open(os.path.join(self.tree, m.path)) as f:
-            if plain.compile(folder, m.path, m.apply(f.read()), '-O2') == original:
+            if self.build.compile(folder, m.path, m.apply(f.read()), ('-O2',)) == original:
                 record['status'] = 'same'
 
 
 def one_pass(o, tester, number, todo, records, log):
-    build = tester.builds['san' if number == 3 else 'plain']
-    build.use()
     before, done, waiting = fingerprint(tester.tree), [0], []
     todo = list(todo)
     total = len(todo)
@@ -171,7 +172,7 @@ def one_pass(o, tester, number, todo, records, log):
                     break
                 m = todo.pop(0)
             record = dict(records.get(m.key(), {'key': m.key(), 'kind': m.kind}))
-            record = tester.test(m, record, number, build, runner, folder)
+            tester.test(m, record, number, runner, folder)
             if record['status'] == 'survived' and number == 1:
                 tester.same_code(m, record, folder)
             record['line'] = m.line
@@ -203,11 +204,7 @@ def main():
     copy_tree(o.source, tree)
     chosen = sample(tree, o)
     print(f'mutants: {len(chosen)}; building', flush=True)
-    builds = {'plain': Build(tree, 'plain', o.jobs)}
-    lines = Build(tree, 'lines', o.jobs)
-    if '3' in o.passes:
-        builds['san'] = Build(tree, 'san', o.jobs)
-    builds['plain'].use()
+    plain, lines = Build(tree, 'plain', o.jobs), Build(tree, 'lines', o.jobs)
     known = {}
     tests_file = os.path.join(o.scratch, 'tests.json')
     if os.path.exists(tests_file):
@@ -215,12 +212,12 @@ def main():
             known = json.load(f)
     os.makedirs(os.path.join(o.scratch, 'none'), exist_ok=True)
     temporary = os.path.join(os.environ.get('TMPDIR') or o.scratch, f'baseline-{os.getpid()}')
-    tests = baseline(builds['plain'], lines, Runner(tree, os.path.join(o.scratch, 'none'), temporary), known,
+    tests = baseline(plain, lines, Runner(tree, os.path.join(o.scratch, 'none'), temporary), known,
                      o.slow)
     with open(tests_file, 'w') as f:
         json.dump(tests, f)
     shutil.rmtree(temporary, ignore_errors=True)
-    tester = Tester(o, builds, tests)
+    tester = Tester(plain, tests)
     records = read_log(os.path.join(o.scratch, 'log.jsonl'))
     for r in records.values():
         for name in r.get('tried', []):
