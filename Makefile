@@ -188,17 +188,21 @@ docs-check: all port  ## the documents: their commands run, their options are th
 san:            ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory test SAN=1
 
-# Our threads in both compilers' runtime; OpenMP's under clang, whose archer library tells ThreadSanitizer of its barriers.
+# Clang's archer library tells ThreadSanitizer of OpenMP's barriers. Long inputs: small loops stay on one thread.
 TSAN_BUILD = build/tsan
-TSAN_TESTS = threads model model_ways moe linear attention backward_model backward_run
 ARCHER    := $(firstword $(wildcard /usr/lib/llvm-*/lib/libarcher.so))
-tsan:           ## threads under ThreadSanitizer: ours, and where clang has libarcher also OpenMP's loops
-	@$(MAKE) --no-print-directory tsan-run TSAN_TESTS=threads OMP=0 BLAS=0 CLONES=0 BUILD=$(TSAN_BUILD)-omp0
-	@$(if $(ARCHER),OMP_NUM_THREADS=4 OMP_TOOL_LIBRARIES=$(ARCHER) TSAN_OPTIONS=ignore_noninstrumented_modules=1 \
-	$(MAKE) --no-print-directory tsan-run CC=clang OMP=1 BLAS=0 CLONES=0 BUILD=$(TSAN_BUILD)-omp1,echo "OpenMP: skipped (no libarcher)")
-tsan-run:
-	@$(MAKE) --no-print-directory -j$(JOBS) OPT='-O1 -g' CFLAGS='-fsanitize=thread -Wno-pass-failed' $(TSAN_TESTS:%=$(BUILD)/tests/test_%)
-	@tests/run.sh $(TSAN_TESTS:%=$(BUILD)/tests/test_%)
+TSAN      := OPT='-O1 -g' BLAS=0 CLONES=0 CFLAGS='-fsanitize=thread $(CFLAGS)'
+tsan:           ## threads under ThreadSanitizer: ours, and where clang has libarcher OpenMP's loops
+	@$(MAKE) --no-print-directory -j$(JOBS) OMP=0 $(TSAN) BUILD=$(TSAN_BUILD)-omp0 tsan-threads
+	@$(if $(ARCHER),$(MAKE) --no-print-directory -j$(JOBS) CC=clang OMP=1 $(TSAN) BUILD=$(TSAN_BUILD)-omp1 tsan-loops,echo "OpenMP: skipped (no libarcher)")
+tsan-threads: $(BUILD)/tests/test_threads
+	@tests/run.sh $<
+tsan-loops: export OMP_NUM_THREADS = 4
+tsan-loops: export OMP_TOOL_LIBRARIES = $(ARCHER)
+tsan-loops: export TSAN_OPTIONS = ignore_noninstrumented_modules=1
+tsan-loops: $(BUILD)/mistral-ref
+	$< trace weights/tiny -p "$$(head -c 1500 docs/STYLE.md)" --grad --only grad.norm -o $(BUILD)/dense.npz
+	$< trace golden/cases/mixtral_e5k2 --tokens $$(seq 1500 | sed 's/.*/3/' | paste -sd,) --grad --only grad.norm -o $(BUILD)/moe.npz
 
 valgrind:       ## the tests under valgrind memcheck
 	@MR_WRAP="valgrind -q --error-exitcode=99 --leak-check=full" $(MAKE) --no-print-directory test OMP=0
@@ -267,14 +271,14 @@ golden: $(PYTHON)        ## regenerate golden/cases from Hugging Face's own clas
 golden-check: all $(PYTHON)  ## prove that the committed golden files are what PyTorch gives, and ids what sentencepiece gives
 	@PYTHON=$(PYTHON) tests/golden_check.sh
 
-BENCHES = $(patsubst %,$(BUILD)/bench/%,limits decode prefill train growth)
-bench: all     ## docs/BENCHMARKS.md and its pictures from one run of minutes; asserts nothing (python3)
+BENCHES = $(patsubst %,$(BUILD)/bench/%,limits decode prefill train growth memory experts stream make_model)
+bench: all     ## docs/BENCHMARKS.md and its pictures from one run of 3 minutes; FULL=1: the larger set as well, 8 GB of disk (python3)
 	@$(MAKE) --no-print-directory -j$(JOBS) $(BENCHES)
-	python3 bench/report.py --build $(BUILD) --program ./mistral-ref
+	python3 bench/report.py --build $(BUILD) $(if $(filter 1,$(FULL)),--full)
 
 bench-text: all $(BUILD)/bench/tokenize $(BUILD)/bench/compare $(PYTHON)  ## compare, and tokenizers against the originals; asserts nothing
 	@$(BUILD)/bench/compare 512 $(BUILD)
-	$(PYTHON) bench/tokenizers.py --program $(BUILD)/bench/tokenize $$(ls golden/.venv/lib/python3*/site-packages/mistral_common/data/*240*)
+	$(PYTHON) bench/tokenizer_speed.py --program $(BUILD)/bench/tokenize $$(ls golden/.venv/lib/python3*/site-packages/mistral_common/data/*240*)
 
 install: all    ## PREFIX=/usr/local, DESTDIR respected
 	install -D -m 755 mistral-ref $(DESTDIR)$(PREFIX)/bin/mistral-ref

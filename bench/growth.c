@@ -7,7 +7,7 @@
 
 #include "bench/measure.h"
 
-enum { POINTS = 4, STEPS = 64, CHUNK = 256, PROMPTS = 3, FEWEST = 3 };
+enum { POINTS = 4, STEPS = 64, CHUNK = 256, PROMPTS = 3, FEWEST = 2 };
 
 static void head(const mr_bench *b, const char *bench, const char *folder, idx window) {
     printf(b->json ? "{\"bench\": \"%s\", \"model\": \"%s\", \"threads\": %d, \"window\": %td"
@@ -72,11 +72,12 @@ static void prompts(const mr_bench *b, const char *folder, const mr_model *m, id
         prompt_seconds(t, m, 4 * window);
         mr_rounds_add(&linear, log2(t[2] / t[0]) / 2);
         prompt_seconds(t, &open, 4 * window);
-        mr_rounds_add(&square, log2((t[2] - 2 * t[1]) / (t[1] - 2 * t[0])));
+        const double far = t[2] - 2 * t[1], near = t[1] - 2 * t[0];
+        if (far > 0 && near > 0) mr_rounds_add(&square, log2(far / near));   /* else noise */
     }
     head(b, "prompt growth", folder, window);
     mr_rounds_print("exponent", &linear, b->json);
-    mr_rounds_print("attention without window", &square, b->json);
+    if (square.count > 0) mr_rounds_print("attention without window", &square, b->json);
     puts(b->json ? "}" : "");
 }
 

@@ -14,12 +14,10 @@ import json
 import pathlib
 import statistics
 import subprocess
-import sys
 import time
 
-sys.path.pop(0)   # this folder has a tokenizers.py of its own
-import torch  # noqa: E402
-import transformers  # noqa: E402
+import torch
+import transformers
 
 PROMPT, TOKENS, PREFILL = 8, 16, 512
 

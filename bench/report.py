@@ -1,21 +1,26 @@
 #!/usr/bin/env python3
-"""Runs the benchmarks and writes docs/BENCHMARKS.md and its pictures, all from this one run.
+"""Runs the benchmarks and writes docs/BENCHMARKS.md and its pictures.
 
-    report.py --build build/... --program ./mistral-ref [--rounds 5] [--threads 1,2] [--full]
+    report.py --build build/... [--threads 1,2] [--full]
 
-Models of random weights are made by the program's `init` and removed afterwards. --full adds the
-larger ones. Every table has the machine's limits of the same minutes beside it. Asserts nothing.
-Needs Python's standard library only.
+The short set takes less than three minutes. --full runs the larger set instead, whose tables have
+a part of the document for themselves; the other part stays as its last run left it. Models of
+random weights are made and removed. Every figure stands beside the machine's limits, measured in
+the same round. Asserts nothing. Needs Python's standard library only; the models larger than
+memory also need a memory cgroup (version 1 or 2) that this user may make.
 """
 import argparse
+import contextlib
 import json
 import os
 import pathlib
 import platform
 import subprocess
 import tempfile
+import time
 
 ROOT = pathlib.Path(__file__).parent.parent
+FULL_MARK = "<!-- the full set -->\n"
 
 
 def shape(dim, hidden, layers, heads, vocab=32000, kv=None, experts=0, window=None):
@@ -32,17 +37,28 @@ def shape(dim, hidden, layers, heads, vocab=32000, kv=None, experts=0, window=No
 DENSE_110M = shape(768, 2048, 12, 12)
 DENSE_420M = shape(1280, 3456, 20, 20)
 MOE_390M = shape(512, 1792, 16, 8, experts=8)
-MODELS = {  # name: configuration, element type, programs
+# name: configuration, element type, programs
+SHORT = {
     "110M-bf16": (DENSE_110M, "bf16", "decode prefill"),
     "110M-f32": (DENSE_110M, "f32", "decode"),
     "moe-390M-bf16": (MOE_390M, "bf16", "decode prefill"),
     "train-moe-8": (shape(256, 896, 4, 8, 4096, 2, experts=8), "f32", "train"),
     "train-20M": (shape(512, 1536, 6, 8, 4096, 4), "f32", "train"),
-    "window-256": (shape(512, 1536, 4, 8, 4096, 2, window=256), "bf16", "growth"),
+    "window-256": (shape(128, 384, 2, 4, 1024, 2, window=256), "bf16", "growth"),
+    "window-256-small": (shape(64, 192, 2, 8, 512, 2, window=256), "bf16", "memory"),
 }
-FULL = {"420M-bf16": (DENSE_420M, "bf16", "decode prefill"),
-        "420M-f32": (DENSE_420M, "f32", "decode prefill"),
-        "moe-390M-f32": (MOE_390M, "f32", "decode prefill")}
+FULL = {
+    "420M-bf16": (DENSE_420M, "bf16", "decode prefill"),
+    "420M-f32": (DENSE_420M, "f32", "decode prefill"),
+    "moe-390M-f32": (MOE_390M, "f32", "decode prefill"),
+    "64-experts": (shape(512, 1792, 6, 8, 4096, 2, experts=64), "bf16", "experts"),
+    "1.1G-moe-f32": (shape(1024, 3584, 12, 8, 32000, 2, experts=8), "f32", "stream"),
+}
+PROGRAMS = {  # rounds, arguments after the models, whether it runs with every number of threads
+    "limits": (3, [], True), "decode": (3, [], True), "prefill": (1, [], True),
+    "train": (1, [], True), "growth": (3, [], False), "memory": (1, ["20000"], False),
+    "experts": (3, [], True), "stream": (3, [], False),
+}
 
 
 def run(command):
@@ -50,23 +66,59 @@ def run(command):
     return [json.loads(line) for line in text.splitlines()]
 
 
-def measure(options):
+@contextlib.contextmanager
+def memory_limit(size):
+    """What starts a program in a memory cgroup of its own inside ours; None where there is none."""
+    folder = None
+    for line in pathlib.Path("/proc/self/cgroup").read_text().splitlines():
+        _, kind, path = line.split(":", 2)
+        for base, name in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+                           ("/sys/fs/cgroup", "memory.max")):
+            here = pathlib.Path(base + path)
+            if kind in ("memory", "") and (here / name).exists() and folder is None:
+                folder, limit = here / f"mistral-ref-{os.getpid()}", name
+    try:
+        folder.mkdir()
+        (folder / limit).write_text(str(size))
+    except (AttributeError, OSError) as reason:
+        print(f"no memory limit: {reason}")
+        yield None
+        return
+    try:
+        yield ["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(folder)]
+    finally:
+        folder.rmdir()
+
+
+def larger_than_memory(command, model):
+    """With a third of the file's size, then without a limit: the logits must be the same bits."""
+    size = (pathlib.Path(model) / "model.safetensors").stat().st_size // 3
     rows = []
-    models = MODELS | (FULL if options.full else {})
+    with memory_limit(size) as limited:
+        if limited is not None:
+            rows = [dict(r, **{"memory": "a third"}) for r in run(limited + command)]
+    return rows + [dict(r, **{"memory": "all"}) for r in run(command)]
+
+
+def measure(options, models):
+    rows = []
     with tempfile.TemporaryDirectory(dir=options.build) as folder:
         for name, (config, dtype, _) in models.items():
             path = pathlib.Path(folder) / f"{name}.json"
             path.write_text(json.dumps(config))
-            subprocess.run([options.program, "init", path, "-o", f"{folder}/{name}", "--dtype",
-                            dtype], check=True, capture_output=True)
+            subprocess.run([f"{options.build}/bench/make_model", path, f"{folder}/{name}", dtype],
+                           check=True, capture_output=True)
         for threads in options.threads.split(","):
-            for program in ["limits", "decode", "prefill", "train", "growth"]:
-                if program == "growth" and threads != "1":
-                    continue
+            for program, (rounds, more, every) in PROGRAMS.items():
                 used = [f"{folder}/{n}" for n, m in models.items() if program in m[2].split()]
-                rounds = options.rounds if program in ("limits", "decode", "growth") else 2
-                rows += run([f"{options.build}/bench/{program}", *used, "--threads", threads,
-                             "--rounds", str(rounds), "--json"])
+                last = threads == options.threads.split(",")[-1]
+                if (used or program == "limits") and (every or last):
+                    command = [f"{options.build}/bench/{program}", *used, *more, "--threads",
+                               threads, "--rounds", str(rounds), "--json"]
+                    start = time.time()
+                    rows += (larger_than_memory(command, used[0]) if program == "stream"
+                             else run(command))
+                    print(f"{program}, {threads} threads: {time.time() - start:.0f} s", flush=True)
     return rows
 
 
@@ -127,39 +179,55 @@ SECTIONS = [  # program, heading, what it says, column drawn
      "Forward, backward (counted as twice forward) and AdamW, 8 sequences of 128 tokens. Peak "
      "memory is the process's, matrices of the sgemm measurement included.", "of sgemm"),
     ("growth", "A token at later positions", "Time of a token, divided by that at position W, in "
-     "turn.", None),
-    ("prompt growth", "A longer prompt", "1 is linear.", None),
+     "turn. Plain engine.", None),
+    ("prompt growth", "A longer prompt", "Exponent of the time between 4 W and 16 W tokens (1 is "
+     "linear), and of attention's part of it between 4 W and 8 W when the window is taken away. "
+     "Plain engine, logits of the last token.", None),
+    ("memory", "Opening, and private memory", "Before, at and after many tokens, in MB that no "
+     "file backs.", None),
+    ("experts", "More experts, as many used", "Time of a token, divided by that with as many "
+     "experts as are used, in turn. Every token takes other experts.", None),
+    ("stream", "A model that is not in memory", "A prompt of 256 tokens. `of disk`: bytes of the "
+     "file per second, divided by reading the file from beginning to end, both with nothing of it "
+     "in memory; `memory`: what the process may use, as part of the file's size. Equal hashes: "
+     "equal logits.", None),
 ]
 
 
-def write(rows, options):
-    docs = ROOT / "docs"
+def part(rows, options, title, full):
     load = ", ".join(f"{x:.1f}" for x in os.getloadavg())
-    text = ("# Benchmarks\n\nWritten by `make bench` from one run; do not edit. Figures are medians "
-            f"with the least and the\nmost of the rounds. {processor()}, {os.cpu_count()} "
-            f"processors; load average at the end {load}.\nA machine that does other work as well "
-            "shows it in the spread, most of all with two threads, which\nwait for each other.\n")
+    text = (f"# {title}\n\nWritten by `make bench{' FULL=1' if full else ''}` from one run; do not "
+            "edit. Figures are medians with the least and the\nmost of the rounds. "
+            f"{processor()}, {os.cpu_count()} processors; load average at the end {load}.\nA machine "
+            "that does other work as well shows it in the spread, most of all with two threads, "
+            "which\nwait for each other.\n")
     for bench, heading, words, column in SECTIONS:
         found = [r for r in rows if r["bench"] == bench]
         if not found:
             continue
-        text += f"\n## {heading}\n\n{words}\n\n{table(found)}"
+        text += f"\n## {heading}{', larger models' if full else ''}\n\n{words}\n\n{table(found)}"
         drawn = [r for r in found if column in r]
         if drawn:
-            (docs / f"bench_{bench}.svg").write_text(bars(drawn, column, f"{heading}: {column}"))
-            text += f"\n![{heading}](bench_{bench}.svg)\n"
-    (docs / "BENCHMARKS.md").write_text(text)
+            name = f"bench_{bench}{'_full' if full else ''}.svg"
+            (options.docs / name).write_text(bars(drawn, column, f"{heading}: {column}"))
+            text += f"\n![{heading}]({name})\n"
+    return text
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", required=True)
-    parser.add_argument("--program", required=True)
-    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--docs", type=pathlib.Path, default=ROOT / "docs")
     options = parser.parse_args()
-    write(measure(options), options)
+    file = options.docs / "BENCHMARKS.md"
+    short, _, full = (file.read_text() if file.exists() else "").partition(FULL_MARK)
+    if options.full:
+        full = part(measure(options, FULL), options, "The full set", True)
+    else:
+        short = part(measure(options, SHORT), options, "Benchmarks", False)
+    file.write_text(short.rstrip("\n") + "\n" + (f"\n{FULL_MARK}{full}" if full else ""))
 
 
 if __name__ == "__main__":

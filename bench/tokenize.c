@@ -1,4 +1,4 @@
-/* Times opening and encoding inside one process: what bench/tokenizers.py compares.
+/* Times opening and encoding inside one process: what bench/tokenizer_speed.py compares.
  *
  *     tokenize FILE TEXT     one JSON line: seconds for opening and its steps, encoding, decoding
  *

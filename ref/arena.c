@@ -47,16 +47,16 @@ static void carve_sequences(FN(run) *run, arena *a) {
 static void measure_row(FN(run) *run) {
     const mr_config *c = &run->model->config;
     const idx T = run->options.max_tokens;
-    idx widest = 0;
+    run->row_keys = 0;
     run->row_queries = run->options.engine == MR_PLAIN_ENGINE ? 1
                        : T < MR_ATTENTION_ROWS ? T : MR_ATTENTION_ROWS;
     for (idx l = 0; l < c->n_layers; l++) {
         const idx span = mr_config_span(c, l);
         idx keys = span > 0 ? span + run->row_queries - 1 : run->longest;
         keys = keys < run->longest ? keys : run->longest;
-        widest = keys > widest ? keys : widest;
+        run->row_keys = keys > run->row_keys ? keys : run->row_keys;
     }
-    run->row_room = times(run->row_queries, widest);
+    run->row_room = times(run->row_queries, run->row_keys);
 }
 
 static void carve_activations(FN(run) *run, arena *a) {

@@ -30,12 +30,14 @@ static void clear_scores(FN(run) *run) {
     }
 }
 
+#ifdef MR_BLAS
 /* Whether BLAS takes n queries in blocks: enough of them, and nothing to be rounded inside. */
 static bool in_blocks(const FN(run) *run, idx n) {
     const mr_config *c = &run->model->config;
     return run->options.engine == MR_BLAS_ENGINE && n >= MR_BLAS_TOKENS &&
            (c->storage == MR_STORE_WIDE || c->attention_rounding == MR_ATTENTION_FUSED);
 }
+#endif
 
 /* (A2) of one query head for all new tokens of sequence b, whose first row among the call's tokens
  * is t0 */
@@ -78,7 +80,7 @@ static void attend(FN(run) *run, idx l) {
     const bool all = FN(wanted)(run, FN(T_scores), l, -1, T) ||
                      FN(wanted)(run, FN(T_probs), l, -1, T);
     if (all) clear_scores(run);
-    PARALLEL_FOR(H * T * c->head_dim * 2 * run->longest)
+    PARALLEL_FOR(H * T * c->head_dim * 2 * run->row_keys)
     for (idx h = 0; h < H; h++)
         for (idx b = 0, t0 = 0; b < run->options.n_seqs; t0 += run->length[b], b++)
             attend_head(run, l, h, b, t0, all);
@@ -186,7 +188,7 @@ static void attend_backward(FN(run) *run, idx l) {
     }
     FN(clear)(run->d.k_rope, T * width);
     FN(clear)(run->d.v, T * width);
-    PARALLEL_FOR(H * T * c->head_dim * 4 * run->longest)
+    PARALLEL_FOR(H * T * c->head_dim * 4 * run->row_keys)
     for (idx n = 0; n < run->options.n_seqs * G; n++)
         attend_head_backward(run, l, n % G, n / G, all);
     if (all) {

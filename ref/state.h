@@ -59,9 +59,9 @@ struct FN(run) {
     double     *importance, *slope;        /* [E] each */
 
     /* [H,row_room] scores of one query per head, or of a block of them (row_queries) with the BLAS
-     * engine, when no tap wants them all */
+     * engine, and the keys these see (row_keys), when no tap wants them all */
     real  *row;
-    idx    row_room, row_queries, longest;
+    idx    row_room, row_queries, row_keys, longest;
     real  *scratch;             /* mr_linear's */
     real  *expert_in;           /* [max_tokens,d] rows gathered for one expert */
     idx   *copy, *place, *bin;  /* dispatch: [max_tokens*K] twice, [E+1] */

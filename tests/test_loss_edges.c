@@ -79,11 +79,22 @@ static void advantages_in_place(void **state) {
     check_bits("advantage", want, x, 5, sizeof *x);
 }
 
+/* 1 and 3: the mean is 2, the variance with n-1 is 2. The number behind them stays. */
+static void whitening_stays_inside(void **state) {
+    (void)state;
+    double x[] = {1, 3, 7};
+    const double want[] = {-0.70710678118654752, 0.70710678118654752};
+    mr_whiten(x, 2);
+    check_close("x", want, x, 2, 1e-8, 1, 1);
+    assert_true(x[2] == 7);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(load_of_equal_logits), cmocka_unit_test(slopes_of_equal_logits),
         cmocka_unit_test(clipped_from_above_the_limit), cmocka_unit_test(averages_of_few_tokens),
         cmocka_unit_test(averages_without_reference), cmocka_unit_test(advantages_in_place),
+        cmocka_unit_test(whitening_stays_inside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

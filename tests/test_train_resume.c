@@ -45,20 +45,29 @@ static int kill_and_resume(const char *what, double whole) {
     return kills;
 }
 
+static void drop(const char *name) {
+    char command_line[1100];
+    snprintf(command_line, sizeof command_line, "rm -rf %s", scratch(name));
+    assert_int_equal(system(command_line), 0);
+}
+
+/* A machine that had other work during the whole run is faster now: sooner, then. */
 static void compare(const char *what) {
     char args[1024];
+    int kills = 0;
+    drop("whole");
     command(args, sizeof args, what, "-o @/whole");
     const double begun = seconds();
     run_well(args);
-    const int kills = kill_and_resume(what, seconds() - begun);
-    same_files("whole/training.state", "killed/training.state");
-    same_files("whole/model.safetensors", "killed/model.safetensors");
+    double whole = seconds() - begun;
+    for (int tries = 0; kills < 10 && tries < 6; tries++, whole /= 2) {
+        drop("killed");
+        kills = kill_and_resume(what, whole);
+        same_files("whole/training.state", "killed/training.state");
+        same_files("whole/model.safetensors", "killed/model.safetensors");
+    }
     if (kills < 10) fail_msg("only %d kills met the run", kills);
     run_well("logits @/killed --tokens 1,5,3");
-    char remove_both[1100];
-    snprintf(remove_both, sizeof remove_both, "rm -rf %s/whole %s/killed", scratch_folder,
-             scratch_folder);
-    assert_int_equal(system(remove_both), 0);
 }
 
 static void test_killed(void **state) {
@@ -80,6 +89,8 @@ static void test_interrupted(void **state) {
     int status;
     const char *what = "sft " MOE " --data " SFT_DATA;
     (void)state;
+    drop("whole");
+    drop("killed");
     command(args, sizeof args, what, "-o @/whole");
     run_well(args);
     command(args, sizeof args, what, "-o @/killed");

@@ -4,12 +4,12 @@
 report.py [--scratch FOLDER] [--least 1000]: with fewer results than that only the table is printed."""
 
 import argparse
+import json
 import os
 import sys
 
 import mutate
 from build import FOLDERS
-from run import read_log
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 GOALS = {'ref': 98, 'tokenizer': 92, 'weights': 92, 'golden': 92}
@@ -18,12 +18,24 @@ HEAD = '''# Mutants: do the tests notice a changed line?
 Written by `make mutants`; the explanations are those of `tests/mutants/equivalent.txt`.
 
 A mutant is the program with one change: another operator or comparison, a constant plus or minus one, `&&` for `||`, a negated condition, a statement left out, two arguments
-or indices exchanged. It is killed when a test program that runs the changed line (or the golden cases of `mistral-ref selftest`) fails, crashes or does not end. Mutants are the first of each folder in the order of a hash, so a run can be repeated and extended.
+or indices exchanged. It is killed when a test program that runs the changed line (or the golden cases of `mistral-ref selftest`) fails, crashes or does not end; what survives is run again with the
+changed file under AddressSanitizer and UndefinedBehaviorSanitizer. Mutants are the first of each folder in the order of a hash, so a run can be repeated and extended. Headers are not changed, nor is what only decides how many threads share a loop.
 
 * *no compile*: refused by gcc, also for types of pointers and of formats. Not counted.
 * *same code*: gcc makes the same object of it (-O1 or -O2), so no test can tell. Not counted.
 * *score*: killed of those counted, explained survivors counting as not killed.
 '''
+
+
+def read_log(path):
+    """key -> the last record of it"""
+    records = {}
+    if os.path.exists(path):
+        with open(path) as f:
+            for line in f:
+                r = json.loads(line)
+                records[tuple(r['key'])] = r
+    return records
 
 
 def explanations():
@@ -86,20 +98,16 @@ def survivor(r, why):
     return f'* {path}:{r["line"]} {code(before)} -> {code(after) if after else "nothing"}\n  {reason}'
 
 
-def main():
-    p = argparse.ArgumentParser()
-    p.add_argument('--scratch', default='build/mutants')
-    p.add_argument('--least', type=int, default=1000)
-    o = p.parse_args()
+def report(scratch, least=1000):
     why = explanations()
-    results = present(read_log(os.path.join(o.scratch, 'log.jsonl')))
-    folder = lambda name: [r for r in results if r['key'][0].startswith(name + '/')]
+    results = present(read_log(os.path.join(scratch, 'log.jsonl')))
     kinds = sorted({r['kind'] for r in results})
-    by_folder = table([*FOLDERS, 'all'], lambda n: results if n == 'all' else folder(n), why, GOALS)
+    by_folder = table([*FOLDERS, 'all'], lambda n: [r for r in results if n in ('all', r['key'][0].split('/')[0])],
+                      why, GOALS)
     by_kind = table(kinds, lambda k: [r for r in results if r['kind'] == k], why)
     alive = sorted((r for r in results if r['status'] == 'survived'), key=lambda r: (r['key'][0], r['line']))
     print('\n'.join(by_folder))
-    if len(results) >= o.least:
+    if len(results) >= least:
         with open('docs/MUTANTS.md', 'w') as f:
             f.write('\n'.join([HEAD, *by_folder, '', '## By kind', '', *by_kind, '', '## Survivors', '']
                               + [survivor(r, why) for r in alive]) + '\n')
@@ -107,6 +115,14 @@ def main():
     for r in unexplained:
         print(survivor(r, why))
     return 1 if unexplained else 0
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument('--scratch', default='build/mutants')
+    p.add_argument('--least', type=int, default=1000)
+    o = p.parse_args()
+    return report(o.scratch, o.least)
 
 
 if __name__ == '__main__':

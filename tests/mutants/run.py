@@ -10,11 +10,11 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import threading
 
 import mutate
+import report
 from build import FOLDERS, SANITIZE, Build, Runner, baseline, copy_tree
 
 SEED = 20261122
@@ -49,17 +49,6 @@ def sample(tree, o):
         found.sort(key=lambda m: m.order(SEED))
         chosen += found[:round(o.n * SHARE[folder])]
     return chosen
-
-
-def read_log(path):
-    """key -> the last record of it"""
-    records = {}
-    if os.path.exists(path):
-        with open(path) as f:
-            for line in f:
-                r = json.loads(line)
-                records[tuple(r['key'])] = r
-    return records
 
 
 def fingerprint(tree):
@@ -112,6 +101,10 @@ class Tester:
                 self.original[key] = self.build.compile(folder, path, f.read(), more)
         return self.original[key]
 
+    def tag(self, mode, name):
+        """A test that was changed and built again is another one."""
+        return f'{mode}:{name}:{self.tests[name]["stamp"][1] // 1000000}'
+
     def fails(self, m, name, runner, sanitized):
         cost = self.tests[name]['cost'] * (4 if sanitized else 1)
         return not runner.run(self.build, self.commands[name], cost, 60 + 20 * cost, sanitized)
@@ -121,7 +114,7 @@ class Tester:
         mode = 'san' if number == 3 else 'plain'
         flags = ('-O1', *SANITIZE) if number == 3 else ('-O0',)
         tried = record.setdefault('tried', [])
-        names = [n for n in self.covering(m) if f'{mode}:{n}' not in tried
+        names = [n for n in self.covering(m) if self.tag(mode, n) not in tried
                  and (self.tests[n]['cost'] <= CHEAP) == (number != 2)]
         if tried and not names:
             return
@@ -142,7 +135,7 @@ class Tester:
                 killed = not self.fails(m, name, runner, True)
                 self.build.compile(folder, m.path, m.apply(source), flags)
                 self.build.place(folder, m.path, SANITIZE)
-            tried.append(f'{mode}:{name}')
+            tried.append(self.tag(mode, name))
             self.learn(m.path, name, killed)
             if killed:
                 record['status'], record['by'] = 'killed', f'{mode}:{name}'
@@ -218,17 +211,19 @@ def main():
         json.dump(tests, f)
     shutil.rmtree(temporary, ignore_errors=True)
     tester = Tester(plain, tests)
-    records = read_log(os.path.join(o.scratch, 'log.jsonl'))
+    explained = report.explanations()
+    records = report.read_log(os.path.join(o.scratch, 'log.jsonl'))
     for r in records.values():
         for name in r.get('tried', []):
-            tester.learn(r['key'][0], name.split(':')[1], r.get('by') == name)
+            test = name.split(':')[1]
+            tester.learn(r['key'][0], test, r.get('by', '').endswith(':' + test))
     with open(os.path.join(o.scratch, 'log.jsonl'), 'a') as log:
         for number in map(int, o.passes):
             todo = [m for m in chosen if (number == 1 and m.key() not in records)
-                    or records.get(m.key(), {}).get('status') == 'survived']
+                    or (records.get(m.key(), {}).get('status') == 'survived'
+                        and m.key()[:3] not in explained)]
             one_pass(o, tester, number, todo, records, log)
-    return subprocess.call([sys.executable, os.path.join(os.path.dirname(__file__), 'report.py'),
-                            '--scratch', o.scratch])
+    return report.report(o.scratch)
 
 
 if __name__ == '__main__':

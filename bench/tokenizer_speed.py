@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Speed against the originals, one thread, in one run: SentencePiece and Tekken.
 
-    tokenizers.py [--program build/.../bench/tokenize] [--runs 5] [--mb 10] FILE...
+    tokenizer_speed.py [--program build/.../bench/tokenize] [--runs 5] [--mb 10] FILE...
 
 FILE is a SentencePiece model or a tekken.json. Ours and the original take turns; medians are
 printed, with the ratio original / ours (more than 1: ours is faster), and how the time for opening
