@@ -39,7 +39,7 @@ ifeq ($(strip $(SAN)),1)
 FLAGS  += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 endif
 ifeq ($(strip $(COV)),1)
-FLAGS  += --coverage -D'INLINE=static inline'
+FLAGS  += --coverage -fprofile-update=atomic -D'INLINE=static inline'
 endif
 BUILD  := build/$(CC)-omp$(strip $(OMP))-blas$(strip $(BLAS))-clones$(strip $(CLONES))-san$(strip $(SAN))-cov$(strip $(COV))$(subst $() ,,$(OPT))
 

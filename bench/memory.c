@@ -35,15 +35,17 @@ int main(int argc, char **argv) {
     const idx capacity = PROMPT + most;
     const mr_run_options o = {.n_seqs = 1, .capacity = &capacity, .max_tokens = PROMPT,
                               .last_only = true};
-    printf(b.json ? "{\"bench\": \"memory\", \"model\": \"%s\", \"threads\": %d, \"file MB\": %.1f, "
-                    "\"open ms\": %.2f, \"open MB\": %.2f, \"prefill 64 tokens/s\": %.3g, "
-                    "\"tokens\": %td, \"tokens/s\": %.4g, \"GB/s\": %.3g, \"MB at 1000\": %.2f, "
-                    "\"MB at the end\": %.2f, \"MB of mr_run_size\": %.2f}\n"
+    const double megabytes = 1e-6 * (double)mr_config_sizes(&c.model.config).total *
+                             (double)mr_dtype_size(c.model.output.dtype);
+    printf(b.json ? "{\"bench\": \"memory\", \"model\": \"%s\", \"threads\": %d, "
+                    "\"file MB\": %.1f, \"open ms\": %.2f, \"open MB\": %.2f, "
+                    "\"prefill 64 tokens/s\": %.3g, \"tokens\": %td, \"tokens/s\": %.4g, "
+                    "\"GB/s\": %.3g, \"MB at 1000\": %.2f, \"MB at the end\": %.2f, "
+                    "\"MB of mr_run_size\": %.2f}\n"
                   : "memory, %s, %d threads, file %.1f MB: open %.2f ms and %.2f MB; prefill of 64 "
                     "tokens %.3g tokens/s; %td tokens at %.4g tokens/s, %.3g GB/s; private MB at "
                     "1000 %.2f, at the end %.2f, of mr_run_size %.2f\n",
-           mr_bench_name(b.rest[0]), b.threads, 1e-6 * (double)mr_config_sizes(&c.model.config).total
-           * (double)mr_dtype_size(c.model.output.dtype), 1e3 * (opened - start), open,
+           mr_bench_name(b.rest[0]), b.threads, megabytes, 1e3 * (opened - start), open,
            PROMPT / (begin - feeding), most, (double)most / decoding,
            1e-9 * mr_bench_active_bytes(&c.model) * (double)most / decoding, early, more(empty),
            1e-6 * (double)mr_run_size(&c.model, &o));

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "tokenizer/lists.h"
+#include "weights/pages.h"
 
 static mr_status set_threads(const mr_args *args, mr_err *err) {
     int64_t threads = 0;
@@ -78,6 +79,7 @@ mr_status mr_session_run(mr_session *s, idx more, idx chunk, bool last_only, mr_
     s->options.last_only = last_only;
     s->options.tap = tap;
     s->options.user = user;
+    s->options.coming = mr_pages_coming;
     return mr_run_open(&s->checkpoint.model, &s->options, &s->run, err);
 }
 

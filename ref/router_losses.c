@@ -55,7 +55,6 @@ void FN(router_losses_backward)(FN(run) *run) {
     real *dz = run->d.router_logits;
     if (T == 0) return;
     layer_sums(run);
-    for (idx e = 0; e < E; e++) run->slope[e] = 0;
     mr_cv_squared_backward(run->slope, run->importance, E, by->importance * share);
     FN(balance_backward)(dz, run->router_logits, &run->layer, NULL, T, E,
                          by->balance * share / (double)K);

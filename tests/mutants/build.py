@@ -175,23 +175,23 @@ class Runner:
         return status == 0
 
 
-def baseline(plain, lines, runner, known, slow):
-    """Processor seconds of every test, and the lines of every file that it runs. `known` are those of
-    the last time: only programs that changed run again, all if the library did."""
+def baseline(plain, lines, runner, known, most):
+    """Processor seconds of every test that takes no more than `most`, and the lines of every file that
+    it runs. `known` are those of the last time: only programs that changed run again, all if the library
+    did, and those that took too long then."""
     library = os.stat(f'{plain.at}/libmistral-ref.so').st_mtime_ns
     for name, command in sorted(plain.tests().items()):
         stamp = [library, os.stat(os.path.join(plain.tree, command[0])).st_mtime_ns]
-        if name in known and known[name]['stamp'] == stamp:
+        if name in known and known[name]['stamp'] == stamp and most <= known[name]['most']:
             continue
         for counters in glob.glob(f'{lines.at}/*/*.gcda'):
             os.remove(counters)
         a, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-        good = runner.run(lines, command, slow / 8, 900)
+        good = runner.run(lines, command, most / 8, 900)
         b, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic() - wall
         cost = b.ru_utime + b.ru_stime - a.ru_utime - a.ru_stime
-        known[name] = {'stamp': stamp, 'good': good, 'cost': cost, 'wall': wall, 'lines': ran(lines)}
-        print(f'  {name}: {cost:.2f} s{"" if good else ", fails or takes too long without any mutant: not used"}',
-              flush=True)
+        known[name] = {'stamp': stamp, 'good': good, 'most': 1e9 if good else most, 'cost': cost, 'wall': wall, 'lines': ran(lines)}
+        print(f'  {name}: {cost:.2f} s{"" if good else ", more than that, or it fails: not used"}', flush=True)
     return known
 
 

@@ -23,7 +23,8 @@ changed file under AddressSanitizer and UndefinedBehaviorSanitizer. Mutants are 
 
 * *no compile*: refused by gcc, also for types of pointers and of formats. Not counted.
 * *same code*: gcc makes the same object of it (-O1 or -O2), so no test can tell. Not counted.
-* *score*: killed of those counted, explained survivors counting as not killed.
+* *explained*: survives, and is said below to change nothing that a test could ask for.
+* *of all* and *of the others*: killed of those counted, and of those counted less the explained ones, which is what the goal is about.
 '''
 
 
@@ -71,17 +72,21 @@ def present(records):
     return found
 
 
+def percent(part, whole):
+    return f'{100 * part / whole:.1f} %' if whole else '-'
+
+
 def table(names, groups, why, goals=None):
-    lines = ['| | mutants | no compile | same code | counted | killed | explained | not explained | score |'
-             + (' goal |' if goals else ''), '|---' * (10 if goals else 9) + '|']
+    lines = ['| | mutants | no compile | same code | counted | killed | explained | not explained | of all | of the others |'
+             + (' goal |' if goals else ''), '|---' * (11 if goals else 10) + '|']
     for name in names:
         rs = groups(name)
         count = {s: sum(r['status'] == s for r in rs) for s in ('no compile', 'same', 'killed', 'survived')}
         explained = sum(r['status'] == 'survived' and tuple(r['key'][:3]) in why for r in rs)
         counted = count['killed'] + count['survived']
-        score = f'{100 * count["killed"] / counted:.1f} %' if counted else '-'
         lines.append(f'| {name} | {len(rs)} | {count["no compile"]} | {count["same"]} | {counted} | '
-                     f'{count["killed"]} | {explained} | {count["survived"] - explained} | {score} |'
+                     f'{count["killed"]} | {explained} | {count["survived"] - explained} | '
+                     f'{percent(count["killed"], counted)} | {percent(count["killed"], counted - explained)} |'
                      + (f' {goals[name]} % |' if goals and name in goals else ' |' if goals else ''))
     return lines
 

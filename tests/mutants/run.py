@@ -27,10 +27,10 @@ def options():
     p.add_argument('-n', type=int, default=1500, help='mutants of all folders, 40 %% of them of ref/')
     p.add_argument('--folders', default=','.join(FOLDERS))
     p.add_argument('--skip', default='^$', help='files left out (a regular expression)')
-    p.add_argument('--passes', default='12')
+    p.add_argument('--passes', default='123')
     p.add_argument('--scratch', default='build/mutants')
     p.add_argument('--source', default='.', help='the tree, or a copy of it')
-    p.add_argument('--slow', type=float, default=60, help='seconds above which a test is left out')
+    p.add_argument('--slow', type=float, default=60, help='seconds of a test above which it is left out')
     p.add_argument('--jobs', type=int, default=1)
     return p.parse_args()
 
@@ -67,7 +67,7 @@ class Tester:
         self.tree, self.commands = build.tree, build.tests()
         self.lock = threading.Lock()
         self.tries, self.kills = {}, {}
-        self.original = {}
+        self.original, self.broken = {}, None
 
     def learn(self, path, test, killed):
         self.tries[path, test] = self.tries.get((path, test), 0) + 1
@@ -171,7 +171,9 @@ def one_pass(o, tester, number, todo, records, log):
             record['line'] = m.line
             with tester.lock:
                 if fingerprint(tester.tree) != before:
-                    raise SystemExit(f'mutants: {m.key()} changed files of golden/')
+                    tester.broken = f'mutants: {m.key()} changed files of golden/; remove {tester.tree}'
+                    todo.clear()
+                    return
                 records[m.key()] = record
                 log.write(json.dumps(record) + '\n')
                 log.flush()
@@ -187,6 +189,24 @@ def one_pass(o, tester, number, todo, records, log):
         t.start()
     for t in threads:
         t.join()
+    if tester.broken:
+        raise SystemExit(tester.broken)
+
+
+def measured(o, plain, lines, most):
+    """Cost and lines of the tests that take at most so many seconds, kept for the next time."""
+    known, path = {}, os.path.join(o.scratch, 'tests.json')
+    if os.path.exists(path):
+        with open(path) as f:
+            known = json.load(f)
+    nothing = os.path.join(o.scratch, 'none')   # no mutant
+    os.makedirs(nothing, exist_ok=True)
+    temporary = os.path.join(os.environ.get('TMPDIR') or o.scratch, f'baseline-{os.getpid()}')
+    baseline(plain, lines, Runner(plain.tree, nothing, temporary), known, most)
+    shutil.rmtree(temporary, ignore_errors=True)
+    with open(path, 'w') as f:
+        json.dump(known, f)
+    return known
 
 
 def main():
@@ -198,18 +218,7 @@ def main():
     chosen = sample(tree, o)
     print(f'mutants: {len(chosen)}; building', flush=True)
     plain, lines = Build(tree, 'plain', o.jobs), Build(tree, 'lines', o.jobs)
-    known = {}
-    tests_file = os.path.join(o.scratch, 'tests.json')
-    if os.path.exists(tests_file):
-        with open(tests_file) as f:
-            known = json.load(f)
-    os.makedirs(os.path.join(o.scratch, 'none'), exist_ok=True)
-    temporary = os.path.join(os.environ.get('TMPDIR') or o.scratch, f'baseline-{os.getpid()}')
-    tests = baseline(plain, lines, Runner(tree, os.path.join(o.scratch, 'none'), temporary), known,
-                     o.slow)
-    with open(tests_file, 'w') as f:
-        json.dump(tests, f)
-    shutil.rmtree(temporary, ignore_errors=True)
+    tests = measured(o, plain, lines, CHEAP)
     tester = Tester(plain, tests)
     explained = report.explanations()
     records = report.read_log(os.path.join(o.scratch, 'log.jsonl'))
@@ -222,6 +231,8 @@ def main():
             todo = [m for m in chosen if (number == 1 and m.key() not in records)
                     or (records.get(m.key(), {}).get('status') == 'survived'
                         and m.key()[:3] not in explained)]
+            if number == 2 and todo:
+                tester.tests = measured(o, plain, lines, o.slow)
             one_pass(o, tester, number, todo, records, log)
     return report.report(o.scratch)
 
