@@ -48,7 +48,7 @@ static void attend_head(FN(run) *run, idx l, idx h, idx b, idx t0, bool all) {
     const FN(keys) keys = {run->ring_k[l] + ring, run->ring_v[l] + ring, run->k_rope + t0 * G * D,
                            run->v + t0 * G * D, run->slots[l], seen, FN(slot_origin)(run, l, b)};
     const idx window = mr_config_window(c, l), n = run->length[b];
-    const idx corner = (h * run->T + t0) * run->columns + run->column[b];
+    const idx corner = all ? (h * run->T + t0) * run->columns + run->column[b] : 0;
 #ifdef MR_BLAS
     if (in_blocks(run, n)) {
         real *room = run->row + h * run->row_room;
@@ -63,7 +63,7 @@ static void attend_head(FN(run) *run, idx l, idx h, idx b, idx t0, bool all) {
         const idx t = t0 + a;
         idx from, to;
         mr_mask_range(c->window_rule, window, seen + a, seen + n, &from, &to);
-        const idx cell = corner + a * run->columns + from;
+        const idx cell = all ? corner + a * run->columns + from : 0;
         real *scores = all ? run->scores + cell : run->row + h * run->row_room;
         real *probs = all ? run->probs + cell : scores;
         FN(attention_row)(run->attention + (t * H + h) * D, scores, probs,
@@ -146,7 +146,7 @@ static void attend_head_backward(FN(run) *run, idx l, idx g, idx b, bool all) {
     const idx slice = (g * run->options.max_tokens + t0) * run->row_queries;
     const FN(keys) keys = {NULL, NULL, run->k_rope + first, run->v + first, 0, 0, 0};
     for (idx h = g * (H / G); h < (g + 1) * (H / G); h++) {
-        const idx corner = (h * run->T + t0) * run->columns + run->column[b];
+        const idx corner = all ? (h * run->T + t0) * run->columns + run->column[b] : 0;
 #ifdef MR_BLAS
         if (in_blocks(run, n)) {
             const idx token = t0 * H * D;
@@ -165,7 +165,7 @@ static void attend_head_backward(FN(run) *run, idx l, idx g, idx b, bool all) {
             const idx at = ((t0 + a) * H + h) * D;
             idx from, to;
             mr_mask_range(c->window_rule, window, a, n, &from, &to);
-            const idx cell = corner + a * run->columns + from;
+            const idx cell = all ? corner + a * run->columns + from : 0;
             FN(attention_row_backward)(run->d.q_rope + at, run->d.k_rope + first, run->d.v + first,
                                        all ? run->d.scores + cell : run->row_slopes + slice,
                                        all ? run->d.probs + cell : run->row_slopes + slice,

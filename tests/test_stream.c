@@ -2,6 +2,7 @@
  * that streaming is made of. */
 #include "tests/tekken_file.h"
 
+#include "tokenizer/lists.h"
 #include "tokenizer/stream.h"
 
 static uint32_t next_random(uint32_t *random) {

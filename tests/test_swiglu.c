@@ -100,8 +100,8 @@ static void storage(void **state) {
     check_close_f32("f32", want, y32, 2, 1, 0);
 }
 
-/* The BLAS engine's exponentials: within 2 units of the last place (f32: half of one, as the C library
- * of doubles), NaN kept, what is below e^-708 as good as nothing. */
+/* The BLAS engine's exponentials: within 2 units of the last place (f32: little more than half of
+ * one), NaN kept, what is below e^-708 as good as nothing. */
 static void blas_exponentials(void **state) {
     (void)state;
     enum { N = 3000 };

@@ -168,7 +168,7 @@ def one_pass(o, tester, number, todo, records, log):
             tester.test(m, record, number, runner, folder)
             if record['status'] == 'survived' and number == 1:
                 tester.same_code(m, record, folder)
-            record['line'] = m.line
+            record['passes'] = sorted({*record.get('passes', []), number})
             with tester.lock:
                 if fingerprint(tester.tree) != before:
                     tester.broken = f'mutants: {m.key()} changed files of golden/; remove {tester.tree}'
