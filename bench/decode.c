@@ -1,5 +1,5 @@
-/* Decoding one token at a time: bytes of active weights per second, as a fraction of the read
- * bandwidth of the same round. Asserts nothing.
+/* Decoding one token at a time: bytes of active weights per second, as a fraction of the rate
+ * of reading the mapped file in the same round. Asserts nothing.
  *     decode MODEL... [--threads N] [--rounds N] [--json] */
 #include <stdio.h>
 
@@ -21,12 +21,15 @@ static double decode(mr_run *run, const mr_model *model) {
 static void measure(const mr_bench *b, const char *folder) {
     mr_checkpoint c;
     mr_rounds rate = {0}, one = {0}, four = {0};
+    idx size;
     mr_bench_open(folder, &c);
+    const void *file = mr_bench_file(&c, &size);
     mr_run *run = mr_bench_run(&c.model, MR_PLAIN_ENGINE, PROMPT + 512, PROMPT, false);
     const double bytes = 1e-9 * mr_bench_active_bytes(&c.model);
     decode(run, &c.model);   /* the file comes into memory */
     for (int r = 0; r < b->rounds; r++) {
-        const double single = mr_read_rate(b->threads, 1), most = mr_read_rate(b->threads, 4);
+        const double single = mr_read_rate(file, size, b->threads, 1);
+        const double most = mr_read_rate(file, size, b->threads, 4);
         const double tokens = decode(run, &c.model);
         mr_rounds_add(&rate, tokens);
         mr_rounds_add(&one, bytes * tokens / single);

@@ -78,28 +78,29 @@ CLONES static uint64_t sum_words(const uint64_t *words, idx n, idx streams) {
     return sum;
 }
 
-double mr_read_rate(int threads, int streams) {
-    const idx bytes = (idx)1 << 28, words = bytes / 8;
-    static uint64_t *memory;
+double mr_read_rate(const void *memory, idx bytes, int threads, int streams) {
     static volatile uint64_t total;
-    if (memory == NULL) {
-        memory = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-                      0);
-        if (memory == MAP_FAILED) exit(MR_BAD);
-        madvise(memory, (size_t)bytes, MADV_NOHUGEPAGE);
-        memset(memory, 1, (size_t)bytes);
-    }
+    const idx words = bytes / 8;
     uint64_t part[MR_ROUNDS];
     const double start = mr_now();
 #ifdef _OPENMP
 #pragma omp parallel for num_threads(threads)
 #endif
     for (int t = 0; t < threads; t++)
-        part[t] = sum_words(memory + t * (words / threads), words / threads, streams);
+        part[t] = sum_words((const uint64_t *)memory + t * (words / threads), words / threads,
+                            streams);
     const double seconds = mr_now() - start;
     for (int t = 0; t < threads; t++) total += part[t];   /* or nothing would have to be read */
     (void)total;
     return 1e-9 * (double)bytes / seconds;
+}
+
+const void *mr_bench_memory(void) {
+    const size_t bytes = MR_READ_BYTES;
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) exit(MR_BAD);
+    madvise(memory, bytes, MADV_NOHUGEPAGE);
+    return memset(memory, 1, bytes);
 }
 
 double mr_gemm_rate(mr_precision precision, idx n) {
@@ -162,6 +163,19 @@ void mr_bench_feed(mr_run *run, const mr_model *model, idx n) {
     }
     if (mr_run_forward(run, tokens, &n, &err)) mr_bench_stop(&err);
     mr_free(tokens);
+}
+
+const void *mr_bench_file(const mr_checkpoint *c, idx *bytes) {
+    uintptr_t first = UINTPTR_MAX, end = 0;
+    for (idx i = 0; i < c->tensors.count; i++) {
+        const mr_tensor *t = &c->tensors.tensor[i];
+        const uintptr_t at = (uintptr_t)t->data;
+        first = at < first ? at : first;
+        end = at + (uintptr_t)mr_tensor_bytes(t) > end ? at + (uintptr_t)mr_tensor_bytes(t) : end;
+    }
+    first = (first + 63) / 64 * 64;
+    *bytes = (idx)(end - first) < MR_READ_BYTES ? (idx)(end - first) : MR_READ_BYTES;
+    return (const void *)first;
 }
 
 double mr_bench_active_bytes(const mr_model *model) {

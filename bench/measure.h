@@ -5,7 +5,7 @@
 #include "ref/mr.h"
 #include "weights/checkpoint.h"
 
-enum { MR_ROUNDS = 64 };
+enum { MR_ROUNDS = 64, MR_READ_BYTES = 1 << 28 };
 
 /* Figures of one quantity, one per round. */
 typedef struct {
@@ -31,9 +31,12 @@ typedef struct {
 
 mr_bench mr_bench_options(int argc, char **argv, const char *usage);
 
-/* Gigabytes per second of reading 256 MiB in 4 KiB pages, as mapped files have: every thread reads
- * its part in `streams` places at once. */
-double mr_read_rate(int threads, int streams);
+/* Gigabytes per second of reading memory: every thread reads its part in `streams` places at
+ * once. */
+double mr_read_rate(const void *memory, idx bytes, int threads, int streams);
+
+/* MR_READ_BYTES of memory of the process, in 4 KiB pages. */
+const void *mr_bench_memory(void);
 
 /* Bytes of this process that no file backs, in memory now; 0 where /proc does not say. */
 double mr_private_bytes(void);
@@ -43,6 +46,10 @@ double mr_gemm_rate(mr_precision precision, idx n);
 
 /* Stops with a message. */
 void mr_bench_stop(const mr_err *err);
+
+/* Where a checkpoint of one file is mapped, at most MR_READ_BYTES of it: the pages its weights
+ * come from. */
+const void *mr_bench_file(const mr_checkpoint *checkpoint, idx *bytes);
 
 /* A checkpoint, and a run of it with one sequence. */
 void    mr_bench_open(const char *folder, mr_checkpoint *out);

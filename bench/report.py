@@ -170,8 +170,8 @@ SECTIONS = [  # program, heading, what it says, column drawn
      "Reading 256 MiB in 4 KiB pages, by one or by four streams per thread; OpenBLAS on 1024 x "
      "1024 matrices.", None),
     ("decode", "Decoding, one token at a time",
-     "`of read` is bytes of active weights times tokens per second, divided by the read "
-     "bandwidth of the same round; by one stream it can pass 1.", "of read in 4 streams"),
+     "`of read` is bytes of active weights times tokens per second, divided by the rate of "
+     "reading the mapped file from its beginning in the same round; by one stream it can pass 1.", "of read in 4 streams"),
     ("prefill", "Prefill of 512 tokens, all logits",
      "`of sgemm`: operations of all matrices and of attention per second, divided by sgemm's rate "
      "just before and after.", "of sgemm"),
