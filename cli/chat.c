@@ -14,8 +14,6 @@
 #include "tokenizer/lists.h"
 #include "tokenizer/pyjson.h"
 
-#define FEED ((idx)256) /* tokens between two looks at Ctrl-C */
-
 /* Set by Ctrl-C; stops the answer, or ends the program at the prompt. */
 static volatile sig_atomic_t interrupted;
 
@@ -97,8 +95,8 @@ static mr_status make_room(chat *c, mr_err *err) {
     c->fed.count = 0;
     mr_run_close(c->session.run);
     c->session.run = NULL;
-    return mr_session_run(&c->session, c->capacity - c->session.ids.count, FEED, true, NULL, NULL,
-                          err);
+    return mr_session_run(&c->session, c->capacity - c->session.ids.count, MR_CHUNK, true, NULL,
+                          NULL, err);
 }
 
 /* The cache is of use when the new prompt begins with all that it holds. */
@@ -112,7 +110,7 @@ static bool cache_fits(const chat *c) {
 static mr_status feed(chat *c, mr_err *err) {
     const mr_ids *ids = &c->session.ids;
     while (c->fed.count < ids->count && !interrupted) {
-        const idx left = ids->count - c->fed.count, n = left < FEED ? left : FEED;
+        const idx left = ids->count - c->fed.count, n = left < MR_CHUNK ? left : MR_CHUNK;
         if (mr_ids_reserve(&c->fed, n, err) ||
             mr_run_forward(c->session.run, ids->id + c->fed.count, &n, err)) return err->code;
         memcpy(c->fed.id + c->fed.count, ids->id + c->fed.count, (size_t)n * sizeof *ids->id);

@@ -144,6 +144,8 @@ typedef struct {
 mr_status mr_session_open(const mr_args *args, const char *file, mr_session *out, mr_err *err);
 /* MR_BAD with a message when the model scores sequences and has no next tokens. */
 mr_status mr_session_language(const mr_session *session, mr_err *err);
+enum { MR_CHUNK = 256 };   /* tokens of a prompt fed at a time, and between two looks at Ctrl-C */
+
 /* Opens the run: room for the prompt and `more` tokens, fed `chunk` at a time. */
 mr_status mr_session_run(mr_session *session, idx more, idx chunk, bool last_only, mr_tap tap,
                          void *user, mr_err *err);

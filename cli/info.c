@@ -10,6 +10,16 @@ static double attended(const mr_config *c, idx context) {
            (2.0 * (double)(c->n_layers * c->n_kv_heads * c->head_dim));
 }
 
+/* Private bytes of `run` for `context` tokens, in f32. */
+static idx run_bytes(const mr_config *c, idx context) {
+    const mr_model model = {.config = *c};
+    const mr_run_options o = {.n_seqs = 1,
+                              .capacity = &context,
+                              .max_tokens = context < MR_CHUNK ? context : MR_CHUNK,
+                              .last_only = c->n_labels == 0};
+    return mr_run_size(&model, &o);
+}
+
 static json_t *document(const mr_config *c, const char *warning, idx context) {
     const mr_sizes s = mr_config_sizes(c);
     const int64_t cache = mr_config_cache(c, context);
@@ -29,6 +39,7 @@ static json_t *document(const mr_config *c, const char *warning, idx context) {
     json_object_set_new(
         d, "cache_bytes",
         json_pack("{s:I,s:I}", "f32", 4 * (json_int_t)cache, "bf16", 2 * (json_int_t)cache));
+    json_object_set_new(d, "run_bytes", json_integer((json_int_t)run_bytes(c, context)));
     if (warning[0] != '\0') json_object_set_new(d, "note", json_string(warning));
     return d;
 }
@@ -67,6 +78,8 @@ static void print_text(const mr_config *c, const char *warning, idx context) {
            2 * (long long)s.cache_token);
     printf("cache at %td tokens  %s in 16 bits, %s in f32\n", context, human(half, 2 * cache),
            human(full, 4 * cache));
+    printf("run of %td tokens  %s of its own in f32, beside the file\n", context,
+           human(half, (double)run_bytes(c, context)));
     printf("FLOPs at %td tokens  %.6g for the next token\n", context,
            (double)s.flops_token + (double)s.flops_key * attended(c, context));
     printf("weights             %s in 16 bits, %s in f32\n", human(half, (double)s.total * 2),

@@ -17,7 +17,7 @@ typedef struct {
 
 static mr_status read_options(const mr_args *args, generation *g, mr_err *err) {
     g->steps = 128;
-    g->chunk = 256;
+    g->chunk = MR_CHUNK;
     if (mr_value_int("-n", args->steps, 0, INT32_MAX, &g->steps, err) ||
         mr_value_int("--chunk", args->chunk, 1, INT32_MAX, &g->chunk, err)) return MR_USAGE;
     return mr_value_sampling(args, &g->sampling, &g->rng, err);

@@ -140,10 +140,11 @@ mr_status mr_cmd_selftest(const mr_args *args, mr_err *err) {
     list l = {0};
     tally t = {
         .smallest_gap = -1, .json = args->json ? json_array() : NULL, .verbose = args->verbose};
-    if (find(&l, folder, 1, err) == MR_OK && l.count == 0)
+    find(&l, folder, 1, err);
+    if (err->code == MR_OK && l.count == 0)
         mr_fail(err, MR_PROVES_NOTHING, "%s: no golden cases (*.npz) there; name their folder",
                 folder);
-    if (err->code == MR_OK) {
+    else if (err->code == MR_OK) {
         qsort(l.path, (size_t)l.count, sizeof *l.path, by_name);
         run_all(&l, &t, err);
         if (t.json == NULL) print_verdict(&t);
