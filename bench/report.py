@@ -55,8 +55,8 @@ FULL = {
     "1.1G-moe-f32": (shape(1024, 3584, 12, 8, 32000, 2, experts=8), "f32", "stream"),
 }
 PROGRAMS = {  # rounds, arguments after the models, whether it runs with every number of threads
-    "limits": (3, [], True), "decode": (3, [], True), "prefill": (1, [], True),
-    "train": (1, [], True), "growth": (3, [], False), "memory": (1, ["20000"], False),
+    "limits": (5, [], True), "decode": (7, [], True), "prefill": (3, [], True),
+    "train": (3, [], True), "growth": (5, [], False), "memory": (1, ["20000"], False),
     "experts": (3, [], True), "stream": (3, [], False),
 }
 
