@@ -272,6 +272,7 @@ golden-check: all $(PYTHON)  ## prove that the committed golden files are what P
 	@PYTHON=$(PYTHON) tests/golden_check.sh
 
 BENCHES = $(patsubst %,$(BUILD)/bench/%,limits decode prefill train growth memory experts stream make_model)
+FULL = 0# 1: the larger models too
 bench: all     ## docs/BENCHMARKS.md and its pictures from one run of 3 minutes; FULL=1: the larger set as well, 8 GB of disk (python3)
 	@$(MAKE) --no-print-directory -j$(JOBS) $(BENCHES)
 	python3 bench/report.py --build $(BUILD) $(if $(filter 1,$(FULL)),--full)
