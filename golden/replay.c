@@ -138,13 +138,6 @@ static mr_status open_model(const char *path, const mr_meta *meta, mr_checkpoint
     return MR_OK;
 }
 
-/* Whether the trace has gradients: then the run keeps what backward needs. */
-static bool has_gradients(mr_trace *trace) {
-    for (idx i = 0; i < mr_trace_count(trace); i++)
-        if (is_gradient(mr_trace_tensor(trace, i)->name)) return true;
-    return false;
-}
-
 static mr_status run_and_compare(const mr_model *model, mr_engine engine, comparison *c,
                                  mr_err *err) {
     const mr_meta *m = c->meta;
@@ -154,7 +147,7 @@ static mr_status run_and_compare(const mr_model *model, mr_engine engine, compar
                                     .n_seqs = m->n_seqs,
                                     .capacity = m->length,
                                     .max_tokens = m->count,
-                                    .train = has_gradients(c->trace),
+                                    .train = mr_trace_has(c->trace, "grad."),
                                     .router = m->router,
                                     .tap = compare,
                                     .user = c};
@@ -173,11 +166,7 @@ static mr_status run_and_compare(const mr_model *model, mr_engine engine, compar
 
 /* Room for the largest tensor of the trace, twice. */
 static mr_status make_room(comparison *c, mr_err *err) {
-    idx most = 1;
-    for (idx i = 0; i < mr_trace_count(c->trace); i++) {
-        const mr_tensor *t = mr_trace_tensor(c->trace, i);
-        if (mr_count(t->rank, t->dim) > most) most = mr_count(t->rank, t->dim);
-    }
+    const idx most = mr_trace_largest(c->trace);
     c->want = mr_alloc(most, sizeof *c->want, err);
     c->got = mr_alloc(most, sizeof *c->got, err);
     return c->want != NULL && c->got != NULL ? MR_OK : MR_BAD;

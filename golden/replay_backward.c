@@ -224,21 +224,6 @@ static void walk_model(walk *g) {
     for (idx l = c->n_layers - 1; l >= 0 && g->w.err->code == MR_OK; l--) walk_layer(g, l);
 }
 
-static idx largest(const mr_trace *port) {
-    idx most = 1;
-    for (idx i = 0; i < mr_trace_count(port); i++) {
-        const mr_tensor *t = mr_trace_tensor(port, i);
-        if (mr_count(t->rank, t->dim) > most) most = mr_count(t->rank, t->dim);
-    }
-    return most;
-}
-
-static bool has_gradients(const mr_trace *port) {
-    for (idx i = 0; i < mr_trace_count(port); i++)
-        if (strncmp(mr_trace_tensor(port, i)->name, "grad.", 5) == 0) return true;
-    return false;
-}
-
 static idx larger(idx a, idx b) { return a > b ? a : b; }
 
 mr_status mr_verify_backward(const mr_model *model, const mr_meta *meta, mr_trace *port,
@@ -251,8 +236,8 @@ mr_status mr_verify_backward(const mr_model *model, const mr_meta *meta, mr_trac
     mr_err inner = {0};
     walk g = {.w = {.model = model, .c = &none.config, .fault = &none, .meta = meta, .port = port,
                     .a = a, .watch = watch, .out = out, .err = &inner, .T = meta->count}};
-    if (!has_gradients(port)) return MR_OK;
-    const idx most = largest(port), faults = out->faults;
+    if (!mr_trace_has(port, "grad.")) return MR_OK;
+    const idx most = mr_trace_largest(port), faults = out->faults;
     double *pool = mr_alloc(16 * most + 2 * widest, sizeof *pool, &inner);
     g.w.position_q = mr_alloc(meta->count, sizeof *g.w.position_q, &inner);
     if (inner.code == MR_OK) {

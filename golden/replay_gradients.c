@@ -108,18 +108,11 @@ static mr_status run(const mr_model *model, const mr_meta *m, comparison *c, mr_
 
 mr_status mr_measure_gradients(const mr_model *model, const mr_meta *meta, mr_trace *port,
                                mr_gradients *out, mr_err *err) {
-    idx most = 1;
-    bool any = false;
     mr_err inner = {0};
     comparison c = {.port = port, .out = out, .err = &inner};
     *out = (mr_gradients){0};
-    for (idx i = 0; i < mr_trace_count(port); i++) {
-        const mr_tensor *t = mr_trace_tensor(port, i);
-        if (mr_count(t->rank, t->dim) > most) most = mr_count(t->rank, t->dim);
-        any = any || strncmp(t->name, "grad.", 5) == 0 || strncmp(t->name, "loss.", 5) == 0;
-    }
-    if (!any) return MR_OK;
-    c.found = mr_alloc(most, sizeof *c.found, &inner);
+    if (!mr_trace_has(port, "grad.") && !mr_trace_has(port, "loss.")) return MR_OK;
+    c.found = mr_alloc(mr_trace_largest(port), sizeof *c.found, &inner);
     if (c.found != NULL) run(model, meta, &c, &inner);
     mr_free(c.found);
     return inner.code != MR_OK ? mr_fail(err, inner.code, "%s", inner.text) : MR_OK;

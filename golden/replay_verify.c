@@ -11,15 +11,6 @@ static mr_bounded take(double **pool, idx n) {
     return x;
 }
 
-static idx largest(const mr_trace *port) {
-    idx most = 1;
-    for (idx i = 0; i < mr_trace_count(port); i++) {
-        const mr_tensor *t = mr_trace_tensor(port, i);
-        if (mr_count(t->rank, t->dim) > most) most = mr_count(t->rank, t->dim);
-    }
-    return most;
-}
-
 /* One block for all numbers, one for all indices. */
 static mr_status make_room(mr_walk *w, double **numbers, idx **indices, mr_err *err) {
     const mr_config *c = w->c;
@@ -32,7 +23,7 @@ static mr_status make_room(mr_walk *w, double **numbers, idx **indices, mr_err *
     mr_bounded *const into[] = {&w->x, &w->normed, &w->q, &w->k, &w->v, &w->scores, &w->attention,
                                 &w->out_row, &w->w1, &w->w3, &w->act, &w->logits, &w->gates,
                                 &w->kept, &w->expert_in, &w->expert_out, &w->head};
-    idx total = largest(w->port) + 2 * widest;
+    idx total = mr_trace_largest(w->port) + 2 * widest;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) total += 3 * sizes[i];
     double *pool = *numbers = mr_alloc(total, sizeof *pool, err);
     idx *at = *indices = mr_alloc(4 * T + w->S + 3 * T * K + E + 1, sizeof *at, err);

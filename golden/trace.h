@@ -18,6 +18,9 @@ const char *mr_trace_meta(const mr_trace *trace);             /* "" when the fil
 idx         mr_trace_count(const mr_trace *trace);            /* tensors, meta not counted */
 const mr_tensor *mr_trace_tensor(const mr_trace *trace, idx i); /* name, dtype, shape; data NULL */
 idx         mr_trace_find(const mr_trace *trace, const char *name);   /* -1 when absent */
+/* Whether the name of any tensor begins so; and elements of the largest tensor, at least 1. */
+bool        mr_trace_has(const mr_trace *trace, const char *beginning);
+idx         mr_trace_largest(const mr_trace *trace);
 /* Loads tensor i as doubles: out[mr_count]. Integers are exact up to 2^53. */
 mr_status   mr_trace_read(mr_trace *trace, idx i, double *out, mr_err *err);
 

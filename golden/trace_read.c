@@ -175,6 +175,23 @@ idx mr_trace_find(const mr_trace *trace, const char *name) {
     return found < trace->meta ? found : found - 1;
 }
 
+bool mr_trace_has(const mr_trace *trace, const char *beginning) {
+    const size_t n = strlen(beginning);
+    for (idx i = 0; i < mr_trace_count(trace); i++)
+        if (strncmp(mr_trace_tensor(trace, i)->name, beginning, n) == 0) return true;
+    return false;
+}
+
+idx mr_trace_largest(const mr_trace *trace) {
+    idx most = 1;
+    for (idx i = 0; i < mr_trace_count(trace); i++) {
+        const mr_tensor *t = mr_trace_tensor(trace, i);
+        const idx n = mr_count(t->rank, t->dim);
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
 /* ---- elements -------------------------------------------------------------------------------- */
 
 /* One element of any type, from any address. */

@@ -19,7 +19,7 @@ static void row_scores(real *scores, const real *q, const FN(keys) *keys, idx g,
         for (idx a = 0; a < MR_DOT_ROWS; a++)
             k[a] = FN(row_at)(keys, keys->ring_k, keys->new_k, j + (a < n ? a : n - 1), G * D) +
                    g * D;
-        FN(dot_rows)(product, k, REAL_TYPE, 0, q, D);
+        FN(dot_rows)(product, k, q, D);
         for (idx a = 0; a < n; a++)
             if (inner == MR_STORE_WIDE) scores[j + a - from] = (real)(product[a] * scale);
             else
@@ -101,7 +101,7 @@ static void row_scores_backward(real *dscores, real *dprobs, const real *probs, 
         acc slope[MR_DOT_ROWS];
         for (idx a = 0; a < MR_DOT_ROWS; a++)
             v[a] = keys->new_v + ((j + (a < n ? a : n - 1)) * G + g) * D;
-        FN(dot_rows)(slope, v, REAL_TYPE, 0, d_o, D);
+        FN(dot_rows)(slope, v, d_o, D);
         for (idx a = 0; a < n; a++) {
             const idx at = j + a - from;
             dprobs[at] = (real)slope[a];

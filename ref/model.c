@@ -109,7 +109,7 @@ static mr_status forward(mr_run *face, const int32_t *tokens, const idx *length,
     FN(keep)(run, FN(T_tok_embeddings), -1, run->T, run->tok_embeddings);
     for (idx l = 0; l < c->n_layers; l++) {
         const real *x = l == 0 ? run->tok_embeddings : run->h;
-        if (run->options.coming != NULL) run->options.coming(m, l);
+        if (run->options.coming != NULL && run->T > 1) run->options.coming(m, l);
         FN(select_layer)(run, l);
         FN(block)(run, l, x);
     }

@@ -77,8 +77,8 @@ INLINE const real *FN(row_at)(const FN(keys) *keys, const real *ring, const real
 /* (L2) sum_i a[i] b[i] in 16 partial sums, then a tree; and (L1), (L1'), (L3) of the plain engine
  * (products.c, products_backward.c). */
 acc  FN(dot)(const real *a, const real *b, idx n);
-void FN(dot_rows)(acc total[MR_DOT_ROWS], const void *const row[MR_DOT_ROWS], mr_dtype dtype,
-                  idx ahead, const real *x, idx n);      /* four rows of F32 or F64 with one x */
+void FN(dot_rows)(acc total[MR_DOT_ROWS], const void *const row[MR_DOT_ROWS], const real *x,
+                  idx n);                                            /* four rows with one x */
 void FN(plain_linear)(real *y, const real *x, const mr_matrix *W, idx T, mr_storage storage);
 void FN(plain_linear_backward)(real *dx, const real *dy, const mr_matrix *W, idx T);
 void FN(plain_linear_weight_backward)(const mr_matrix *dW, const real *dy, const real *x, idx T);

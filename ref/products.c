@@ -116,18 +116,16 @@ INLINE void add_narrow(acc lane[ROWS][LANES], const void *const row[ROWS], mr_dt
     add_rest(lane, row, dtype, x, i, n);
 }
 
-/* (L2) for ROWS rows of floats or doubles, see add_wide */
-CLONES static void FN(dot_rows_clone)(acc total[ROWS], const void *const row[ROWS],
-                                      mr_dtype dtype, idx ahead, const real *x, idx n) {
+/* (L2) for ROWS rows of `real` */
+CLONES static void FN(dot_rows_clone)(acc total[ROWS], const void *const row[ROWS], const real *x,
+                                      idx n) {
     acc lane[ROWS][LANES];
-    if (dtype == MR_F32) add_wide(lane, row, MR_F32, ahead, x, n);
-    else                 add_wide(lane, row, MR_F64, ahead, x, n);
+    add_wide(lane, row, REAL_TYPE, 0, x, n);
     sum_lanes(total, lane, ROWS);
 }
 
-void FN(dot_rows)(acc total[ROWS], const void *const row[ROWS], mr_dtype dtype, idx ahead,
-                  const real *x, idx n) {
-    FN(dot_rows_clone)(total, row, dtype, ahead, x, n);
+void FN(dot_rows)(acc total[ROWS], const void *const row[ROWS], const real *x, idx n) {
+    FN(dot_rows_clone)(total, row, x, n);
 }
 
 /* ---- y = W x, few tokens --------------------------------------------------------------------- */

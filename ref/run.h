@@ -43,8 +43,9 @@ typedef struct {
     bool         last_only;     /* logits of each sequence's last token only */
     mr_tap       tap;           /* NULL: none, and then scores and probs need no room */
     void        *user;
-    /* told before each layer of a forward call, so that somebody can bring its weights into memory
-     * (weights/pages.h); NULL: nobody */
+    /* told before each layer of a forward call of several tokens, so that somebody can bring its
+     * weights into memory (weights/pages.h); one token uses few experts, and looking for all of
+     * them would cost more than it saves; NULL: nobody */
     void       (*coming)(const mr_model *model, idx layer);
     /* keeps the activations of every layer, so that mr_run_backward can follow a call; no caches:
      * every call begins at the first token of every sequence */

@@ -51,17 +51,6 @@ static void sizes_beyond_memory(void **state) {
     assert_true(mr_tensor_bytes(&fits) == MR_IDX_MAX - 1);
 }
 
-/* Layers fit, their experts do not. */
-static void experts_beyond_memory(void **state) {
-    const mr_model huge = {.config = {.n_layers = 4, .n_experts = MR_IDX_MAX / 8}};
-    mr_model flat;
-    mr_err err = {0};
-    (void)state;
-    check_refused(mr_params_like(&flat, &huge, MR_F32, NULL, &err), MR_BAD, &err, "out of memory");
-    assert_null(flat.layers);
-    mr_params_free(&flat);
-}
-
 /* IEEE half: exponent 31 is infinity or no number; the largest number is 65504. */
 static void half_beyond_numbers(void **state) {
     (void)state;
@@ -138,7 +127,7 @@ static void pool(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(many_keys),             cmocka_unit_test(sizes_beyond_memory),
-        cmocka_unit_test(experts_beyond_memory), cmocka_unit_test(half_beyond_numbers),
+        cmocka_unit_test(half_beyond_numbers),
         cmocka_unit_test(messages),              cmocka_unit_test(layers_announced),
         cmocka_unit_test(rows_anywhere),         cmocka_unit_test(pool),
     };

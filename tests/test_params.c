@@ -126,15 +126,19 @@ static void fits(void **state) {
     tiny_close(&t);
 }
 
-/* A table of layers that no memory holds: refused, nothing to free. */
+/* A table of layers that no memory holds, or of their experts: refused, nothing to free. */
 static void no_memory(void **state) {
-    const mr_model huge = {.config = {.n_layers = MR_IDX_MAX / 2}};
-    mr_model flat;
-    mr_err err = {0};
+    const mr_model huge[] = {{.config = {.n_layers = MR_IDX_MAX / 2}},
+                             {.config = {.n_layers = 4, .n_experts = MR_IDX_MAX / 8}}};
     (void)state;
-    check_refused(mr_params_like(&flat, &huge, MR_F32, NULL, &err), MR_BAD, &err, "out of memory");
-    assert_null(flat.layers);
-    mr_params_free(&flat);
+    for (int i = 0; i < 2; i++) {
+        mr_model flat;
+        mr_err err = {0};
+        check_refused(mr_params_like(&flat, &huge[i], MR_F32, NULL, &err), MR_BAD, &err,
+                      "out of memory");
+        assert_null(flat.layers);
+        mr_params_free(&flat);
+    }
 }
 
 int main(void) {

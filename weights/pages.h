@@ -11,8 +11,8 @@
  * A model larger than memory shows by layer 0, which this call has used, being gone again. Then
  * the pages of the two layers before l are given back first, so that the layers to come find room
  * at once and what is left of the others can serve the next call.
- * Nothing here changes a number, and a model in memory costs a few looks at pages. The system
- * should have room for three layers. */
+ * Nothing here changes a number, and a model in memory costs a few looks at pages a call. The
+ * system should have room for three layers. */
 void mr_pages_coming(const mr_model *model, idx layer);
 
 #endif
