@@ -3,10 +3,12 @@
 
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const mr_command commands[] = {
     {"run", CMD_RUN, 1, 1, mr_cmd_run, "MODEL (-p TEXT | --tokens I,I,..) [-n N]", "generate text"},
@@ -62,10 +64,17 @@ static bool asks_help(const char *word) {
     return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
 }
 
+/* Some file systems report a lost write only when a number of the file is closed. */
+static bool stdout_lost(void) {
+    if (fflush(stdout) != 0 || ferror(stdout)) return true;
+    const int copy = dup(STDOUT_FILENO);
+    return copy >= 0 && close(copy) != 0 && errno != EINTR;
+}
+
 /* The command's status; a result that could not be written is a failure too. */
 static int finish(mr_status status, const mr_err *err) {
     const bool verdict = err->code < MR_USAGE || err->code == MR_PROVES_NOTHING;
-    const bool lost = (fflush(stdout) != 0 || ferror(stdout)) && verdict;
+    const bool lost = stdout_lost() && verdict;
     if (lost) fprintf(stderr, "mistral-ref: writing to standard output failed\n");
     else if (err->code != MR_OK) fprintf(stderr, "mistral-ref: %s\n", err->text);
     return lost ? MR_BAD : (int)status;

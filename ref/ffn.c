@@ -38,11 +38,13 @@ static void expert(FN(run) *run, const mr_ffn *w, idx start, idx n) {
     FN(round_all)(out, n * c->dim, c->storage);
 }
 
-/* All rows of one expert at once, expert by expert. */
+/* All rows of one expert at once, expert by expert. One without rows is passed by: of many experts
+ * a token uses few, and even empty loops take time. */
 static void grouped(FN(run) *run, const mr_layer *w) {
     const mr_config *c = &run->model->config;
     for (idx e = 0; e < c->n_experts; e++) {
         const idx start = run->bin[e], n = run->bin[e + 1] - start;
+        if (n == 0) continue;
         FN(moe_gather)(run->expert_in, run->ffn_norm, run->copy + start, n, c->n_experts_per_tok,
                        c->dim);
         expert(run, &w->ffn[e], start, n);
@@ -142,6 +144,7 @@ static void grouped_backward(FN(run) *run, const mr_layer *w, const mr_layer *g)
     const mr_config *c = &run->model->config;
     for (idx e = 0; e < c->n_experts; e++) {
         const idx start = run->bin[e], n = run->bin[e + 1] - start;
+        if (n == 0) continue;
         FN(moe_gather)(run->expert_in, run->ffn_norm, run->copy + start, n, c->n_experts_per_tok,
                        c->dim);
         expert_backward(run, &w->ffn[e], &g->ffn[e], start, n);

@@ -53,7 +53,6 @@ mr_status mr_chat_encode_turns(const mr_tokenizer *tokenizer, const char *versio
     if (status == MR_OK) return MR_OK;
     ids->count = ids_before;
     if (turns != NULL) turns->count = turns_before;
-    text->count = text_before;
-    if (text->byte != NULL) text->byte[text_before] = '\0';
+    mr_text_cut(text, text_before);
     return status;
 }

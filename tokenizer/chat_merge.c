@@ -92,11 +92,11 @@ static mr_status merge_answers(mr_py_arena *arena, const mr_chat_message *messag
     return MR_OK;
 }
 
-/* Place of the call that a result answers. */
+/* Place of the call that a result answers; mr_chat_check has found it there. */
 static idx place(const mr_chat_message *caller, const mr_chat_message *result) {
     idx at = caller->calls - 1;
-    while (at >= 0 && !mr_py_equal(caller->call[at].id, result->id->text)) at--;
-    return at >= 0 ? at : caller->calls;
+    while (at > 0 && !mr_py_equal(caller->call[at].id, result->id->text)) at--;
+    return at;
 }
 
 /* From v11 on results stand in the order of their calls. */

@@ -38,7 +38,7 @@ static mr_status read_piece(const mr_hf_reading *r, const mr_span *key, idx id, 
                        r->path, id, key->size, MR_PIECE_MAX);
     if (mr_hf_text(r, key, &text) != MR_OK) return MR_BAD;
     *piece = (mr_piece){.bytes = text.bytes, .size = (int32_t)text.size, .order = (uint32_t)id,
-                        .type = MR_PIECE_NORMAL, .unused = -1};
+                        .type = MR_PIECE_NORMAL};
     return MR_OK;
 }
 
@@ -126,7 +126,7 @@ static mr_status split_merge(const mr_hf_reading *r, idx number, mr_hf_string *a
         *b = (mr_hf_string){space + 1, a->bytes + a->size - space - 1};
         a->size = space - a->bytes;
     }
-    if (space == NULL || (b->size > 0 && memchr(b->bytes, ' ', (size_t)b->size) != NULL))
+    if (space == NULL || memchr(b->bytes, ' ', (size_t)b->size) != NULL)
         return mr_fail(r->err, MR_BAD, "%s: model.merges: number %td: expected two pieces with one "
                        "space between them", r->path, number);
     return MR_OK;

@@ -52,6 +52,11 @@ mr_status mr_text_append(mr_text *text, const char *bytes, idx count, mr_err *er
     return MR_OK;
 }
 
+void mr_text_cut(mr_text *text, idx count) {
+    text->count = count;
+    if (text->byte != NULL) text->byte[count] = '\0';
+}
+
 /* Back to {0}: freeing twice is harmless and the list can be used again. */
 void mr_ids_free(mr_ids *ids) {
     mr_free(ids->id);

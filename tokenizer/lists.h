@@ -11,6 +11,9 @@ mr_status mr_text_reserve(mr_text *text, idx more, mr_err *err);
 
 mr_status mr_text_append(mr_text *text, const char *bytes, idx count, mr_err *err);
 
+/* Takes back what was appended after the first `count` bytes. */
+void mr_text_cut(mr_text *text, idx count);
+
 /* The case that happens once per token stays inline. */
 static inline mr_status mr_ids_push(mr_ids *ids, int32_t id, mr_err *err) {
     if (ids->count == ids->room) {

@@ -83,9 +83,9 @@ static mr_status escape(reader *r, char *out, idx *size) {
 
 /* Bytes up to the closing quote; escapes only ever shrink, so this is room enough. */
 static idx raw_length(const reader *r) {
-    const char *at = r->at;
-    while (at < r->end && *at != '"') at += *at == '\\' && r->end - at > 1 ? 2 : 1;
-    return at - r->at;
+    idx n = 0;
+    while (n < r->end - r->at && r->at[n] != '"') n += r->at[n] == '\\' ? 2 : 1;
+    return n;
 }
 
 static mr_status string(reader *r, mr_py_span *out) {
@@ -111,10 +111,10 @@ static mr_status string(reader *r, mr_py_span *out) {
 
 /* ---- numbers and words --------------------------------------------------------------------- */
 
-/* A copy that ends in NUL, as strtod needs it. */
+/* A copy that ends in NUL, as strtod needs it: memory of the arena has room for one, and is zero. */
 static mr_status real_number(reader *r, const char *from, mr_py *out) {
     const idx count = r->at - from;
-    char *copy = mr_py_alloc(r->arena, count + 1, 1, r->err);
+    char *copy = mr_py_alloc(r->arena, count, 1, r->err);
     if (copy == NULL) return MR_BAD;
     memcpy(copy, from, (size_t)count);
     out->kind = MR_PY_FLOAT;

@@ -189,8 +189,7 @@ static mr_status decode_token(const mr_tekken_reading *r, mr_span text, idx rank
         return mr_fail(r->err, MR_BAD, "%s: vocab[%td] must be the single byte 0x%02X; the file is "
                        "damaged", r->path, rank, (unsigned)rank);
     r->tekken->vocab.piece[rank] = (mr_piece){.bytes = *to, .size = (int32_t)size,
-                                              .order = (uint32_t)rank, .type = MR_PIECE_NORMAL,
-                                              .unused = -1};
+                                              .order = (uint32_t)rank, .type = MR_PIECE_NORMAL};
     *to += size;
     return MR_OK;
 }

@@ -36,8 +36,7 @@ static mr_status move_tokens(mr_tekken_reading *r, char **names) {
 
 /* Enters a name that was written at *to. */
 static void add(mr_vocab *special, idx id, char **to, idx size) {
-    special->piece[id] = (mr_piece){.bytes = *to, .size = (int32_t)size,
-                                    .type = MR_PIECE_CONTROL, .unused = -1};
+    special->piece[id] = (mr_piece){.bytes = *to, .size = (int32_t)size, .type = MR_PIECE_CONTROL};
     *to += size;
 }
 

@@ -112,9 +112,7 @@ static void undo(mr_stream *stream, const mr_stream *before, mr_text *out, idx c
     waiting.count = before->waiting.count;
     *stream = *before;
     stream->waiting = waiting;
-    if (out->byte == NULL) return;
-    out->count = count;
-    out->byte[count] = '\0';
+    mr_text_cut(out, count);
 }
 
 /* A kind that cannot stream collects its ids; see kind.h. */
@@ -191,9 +189,6 @@ mr_status mr_tokenizer_decode(const mr_tokenizer *tokenizer, const int32_t *ids,
     if (status == MR_OK)
         status = kind->decode != NULL ? kind->decode(tokenizer->model, ids, count, out, err)
                                       : decode_by_stream(tokenizer, ids, count, out, err);
-    if (status != MR_OK && out->byte != NULL) {
-        out->count = before;
-        out->byte[before] = '\0';
-    }
+    if (status != MR_OK) mr_text_cut(out, before);
     return status;
 }

@@ -25,7 +25,7 @@ typedef struct {
     int32_t     size;
     uint32_t    order;  /* merge priority: smaller merges first */
     int32_t     type;   /* mr_piece_type */
-    int32_t     unused; /* counts the UNUSED pieces from 0; -1 for all others */
+    int32_t     unused; /* SentencePiece: counts the UNUSED pieces from 0; -1: another one */
 } mr_piece;
 
 /* A slot of the open-addressing table. Comparing 32 bits of hash first makes a failed look-up,
