@@ -109,7 +109,7 @@ static mr_status read_all(FILE *stream, mr_tokenizer_file *file, mr_err *err) {
                                MR_TOKENIZER_FILE_MAX >> 20);
             /* The limit is checked before memory is asked for, at every step.
              * The last step allows one byte more than the limit, to see that there is one. */
-            room = room == 0 ? (idx)1 << 20 : 2 * room;
+            room = room == 0 ? (idx)1 << 14 : 2 * room;
             if (room > MR_TOKENIZER_FILE_MAX) room = MR_TOKENIZER_FILE_MAX + 1;
             char *bytes = mr_resize(file->bytes, room, 1, err);
             if (bytes == NULL) return MR_BAD;

@@ -127,8 +127,8 @@ static mr_status hf_open(const char *path, char *bytes, idx size, void **model, 
     hf->file = bytes;
     hf->bos = hf->eos = -1;
     mr_hf_reading r = {.path = path, .hf = hf, .err = err};
-    hf->classes = mr_pretoken_classes(err);
-    mr_status status = hf->classes != NULL ? read_parts(&r, size) : MR_BAD;
+    mr_status status = read_parts(&r, size);
+    if (status == MR_OK && (hf->classes = mr_pretoken_classes(err)) == NULL) status = MR_BAD;
     if (status == MR_OK) *model = hf;
     else hf_close(hf);
     return status;
