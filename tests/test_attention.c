@@ -250,6 +250,27 @@ static void grouped_from_multi_head(void **state) {
     check_bits("same", w, turned, 16, sizeof *w);
 }
 
+/* 1100 keys of one head, D = 2, so the scale is 2^-1/2: q = (2^1/2 ln 3, 0) meets k = (1,0) at odd
+ * j, (0,0) at even j. Weights 3/2200 and 1/2200; v = (1 at odd j, 1 from j = 1024 on), so that
+ * o = (3/4, 38 (3 + 1) / 2200). A sum of n terms may be n/2 eps off, relative to their sizes. */
+static void many_keys(void **state) {
+    enum { N = 1100 };
+    static double k[2 * N], v[2 * N], scores[N], probs[N], want[N];
+    const double q[2] = {sqrt(2) * log(3), 0}, o[2] = {0.75, 152.0 / 2200};
+    double got[2];
+    (void)state;
+    for (int j = 0; j < N; j++) {
+        k[2 * j] = v[2 * j] = j % 2;
+        v[2 * j + 1] = j >= 1024;
+        want[j] = (j % 2 ? 3.0 : 1.0) / 2200;
+    }
+    const mr_keys_f64 keys = {.new_k = k, .new_v = v, .slots = 1};
+    assert_true(mr_attention_row_f64(got, scores, probs, q, &keys, 0, 0, N, 1, 2, MR_STORE_WIDE,
+                                     MR_ATTENTION_EAGER));
+    check_close("probs", want, probs, N, EPS_F64, 3.0 / 2200, N / 2 + 8);
+    check_close("o", o, got, 2, EPS_F64, 1, N + 8);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(worked_example), cmocka_unit_test(precisions),
@@ -257,6 +278,7 @@ int main(void) {
         cmocka_unit_test(ring_equals_linear), cmocka_unit_test(head_dims),
         cmocka_unit_test(storage_conventions), cmocka_unit_test(eager_rounds_twice),
         cmocka_unit_test(heads_are_named), cmocka_unit_test(grouped_from_multi_head),
+        cmocka_unit_test(many_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,6 +26,9 @@ static void messages_are_harmless(void **state) {
     mr_err err = {0};
     mr_fail(&err, MR_BAD, "a\033[2J%s%c", "\n\r\177\xC2\x9B" "b \xC2\xA0 \xC3\x9B", 1);
     assert_string_equal(err.text, "a?[2J?????b \xC2\xA0 \xC3\x9B?");
+    err = (mr_err){0};
+    mr_fail(&err, MR_BAD, "%s", "\xC2\xA9\xC2q\xC3\x9F\xC2"); /* only look like one */
+    assert_string_equal(err.text, "\xC2\xA9\xC2q\xC3\x9F\xC2");
 }
 
 static void long_messages_are_cut(void **state) {

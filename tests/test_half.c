@@ -201,12 +201,22 @@ static void edges(void **state) {
     same(tiny, mr_round(tiny, MR_STORE_WIDE));
 }
 
+/* IEEE half: exponent 31 is infinity or no number; the largest number is 65504. */
+static void half_beyond_numbers(void **state) {
+    (void)state;
+    assert_true(mr_half_to_float(0x7C00) == INFINITY && mr_half_to_float(0xFC00) == -INFINITY);
+    assert_true(isnan(mr_half_to_float(0x7E00)) && isnan(mr_half_to_float(0xFC01)));
+    assert_true(mr_half_to_float(0x7BFF) == 65504.0f && mr_half_to_float(0x0001) == 0x1p-24f);
+    assert_true(mr_round(0.1, MR_STORE_WIDE) == 0.1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fp8),
         cmocka_unit_test(known_values), cmocka_unit_test(every_pattern_survives),
         cmocka_unit_test(ties_go_to_even), cmocka_unit_test(random_numbers_against_other_formulas),
         cmocka_unit_test(rounded_once), cmocka_unit_test(edges),
+        cmocka_unit_test(half_beyond_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

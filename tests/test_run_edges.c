@@ -177,12 +177,38 @@ static void rounding_stays_inside(void **state) {
     check_bits("x", want, x, 4, sizeof *x);
 }
 
+static idx told[4], count;
+static void remember(const mr_model *model, idx layer) {
+    assert_true(model->config.n_layers == 2 && count < 4);
+    told[count++] = layer;
+}
+
+/* Before each layer of each call, in order. */
+static void layers_announced(void **state) {
+    const mr_config c = tiny_config();
+    const idx capacity = 4, length = 2;
+    const mr_run_options o = {.precision = MR_F32_RUN, .n_seqs = 1, .capacity = &capacity,
+                              .max_tokens = 2, .coming = remember};
+    tiny t;
+    (void)state;
+    tiny_open(&t, &c);
+    mr_run *run = tiny_run(&t, &o);
+    count = 0;
+    tiny_forward(run, tiny_tokens, &length);
+    tiny_forward(run, tiny_tokens + 2, &length);
+    assert_int_equal(count, 4);
+    for (idx i = 0; i < 4; i++) assert_int_equal(told[i], i % 2);
+    mr_run_close(run);
+    tiny_close(&t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(eight_sequences), cmocka_unit_test(eight_gradients),
         cmocka_unit_test(one_expert),      cmocka_unit_test(scores_or_probs),
         cmocka_unit_test(rounding_stays_inside), cmocka_unit_test(router_losses_again),
         cmocka_unit_test(router_slopes_stay_inside),
+        cmocka_unit_test(layers_announced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

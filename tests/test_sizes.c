@@ -1,8 +1,6 @@
 /* Sizes that follow from a configuration: spans, caches, parameters and FLOPs of the ten published
  * models. */
-#include "tests/check.h"
-
-#include "ref/config.h"
+#include "tests/tiny.h"
 
 #define GiB ((int64_t)1 << 30)
 
@@ -141,11 +139,40 @@ static void caches_of_published_models(void **state) {
     }
 }
 
+/* Rings of 2^63 bytes and near it: no such run, whichever sum or product is the first to overflow.
+ * One head of D = 2: a slot has 8 bytes of f32, 16 of f64. */
+static void sizes_beyond_memory(void **state) {
+    mr_config c = tiny_config();
+    (void)state;
+    c.n_heads = c.n_kv_heads = 1;
+    c.head_dim = 2;
+    tiny t;
+    tiny_open(&t, &c);
+    for (int precision = MR_F32_RUN; precision <= MR_F64_RUN; precision++)
+        for (int shift = 1; shift < 6; shift++)
+            for (idx more = -8; more <= 0; more++) {
+                const idx capacity = MR_IDX_MAX / ((idx)1 << shift) + more;
+                const mr_run_options o = {.precision = (mr_precision)precision, .n_seqs = 1,
+                                          .capacity = &capacity, .max_tokens = 1};
+                const idx bytes = mr_run_size(&t.model, &o);
+                /* keys and values of both layers: 4 rings */
+                const double least = 4.0 * 2 * (precision == MR_F64_RUN ? 8 : 4) * (double)capacity;
+                assert_true(least > (double)MR_IDX_MAX ? bytes == -1 : bytes == -1 || bytes > 0);
+            }
+    tiny_close(&t);
+    const mr_tensor most = {"x", MR_F64, 1, {MR_IDX_MAX}, NULL},
+                    product = {"x", MR_U8, 2, {MR_IDX_MAX, 2}, NULL},
+                    fits = {"x", MR_F16, 2, {MR_IDX_MAX / 2, 1}, NULL};
+    assert_true(mr_tensor_bytes(&most) == -1 && mr_tensor_bytes(&product) == -1);
+    assert_true(mr_tensor_bytes(&fits) == MR_IDX_MAX - 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spans), cmocka_unit_test(cache_of_one_sequence),
         cmocka_unit_test(upstream_conventions), cmocka_unit_test(sizes_of_published_models),
         cmocka_unit_test(caches_of_published_models),
+        cmocka_unit_test(sizes_beyond_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
