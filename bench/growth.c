@@ -60,24 +60,34 @@ static void prompt_seconds(double seconds[PROMPTS], const mr_model *m, idx T) {
     mr_run_close(run);
 }
 
-/* With window: exponent of the whole time between 4 W and 16 W. Without: time = a T + b T^2, and
- * t(2T) - 2 t(T) = 2 b T^2 leaves attention's part alone, whose growth from T = 4 W to 8 W gives
- * the exponent. */
+/* The exponent of a growth by 2; a round in which noise left no growth at all is counted. */
+static void add_exponent(mr_rounds *r, double far, double near, int *lost) {
+    if (far > 0 && near > 0) mr_rounds_add(r, log2(far / near));
+    else ++*lost;
+}
+
+/* With window: exponent of the whole time between 4 W and 16 W, in which the first W tokens see
+ * fewer keys than the others; and of what the second half of a prompt takes, from 8 W to 16 W,
+ * where all see as many. Without: time = a T + b T^2, and t(2T) - 2 t(T) = 2 b T^2 leaves
+ * attention's part alone, whose growth from T = 4 W to 8 W gives the exponent. */
 static void prompts(const mr_bench *b, const char *folder, const mr_model *m, idx window) {
-    mr_rounds linear = {0}, square = {0};
+    mr_rounds linear = {0}, beyond = {0}, square = {0};
+    int lost = 0;
     mr_model open = *m;
     open.config.n_windows = 0;
     for (int r = 0; r < b->rounds; r++) {
         double t[PROMPTS];
         prompt_seconds(t, m, 4 * window);
         mr_rounds_add(&linear, log2(t[2] / t[0]) / 2);
+        add_exponent(&beyond, t[2] - t[1], t[1] - t[0], &lost);
         prompt_seconds(t, &open, 4 * window);
-        const double far = t[2] - 2 * t[1], near = t[1] - 2 * t[0];
-        if (far > 0 && near > 0) mr_rounds_add(&square, log2(far / near));   /* else noise */
+        add_exponent(&square, t[2] - 2 * t[1], t[1] - 2 * t[0], &lost);
     }
     head(b, "prompt growth", folder, window);
     mr_rounds_print("exponent", &linear, b->json);
+    if (beyond.count > 0) mr_rounds_print("beyond W", &beyond, b->json);
     if (square.count > 0) mr_rounds_print("attention without window", &square, b->json);
+    printf(b->json ? ", \"lost to noise\": %d" : "  %d lost to noise", lost);
     puts(b->json ? "}" : "");
 }
 

@@ -105,7 +105,8 @@ const void *mr_bench_memory(void) {
 
 double mr_gemm_rate(mr_precision precision, idx n) {
     static double *a, *c;
-    const int runs = 1 + (int)(4e8 / (2.0 * (double)n * (double)n * (double)n));
+    /* a tenth of a second or more: one product of 10 ms is too short to be typical */
+    const int runs = 1 + (int)(2e10 / (2.0 * (double)n * (double)n * (double)n));
     mr_err err = {0};
     if (!mr_engine_built(MR_BLAS_ENGINE)) return 0;
     if (a == NULL) a = mr_alloc(2 * n * n, sizeof *a, &err);

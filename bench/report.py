@@ -53,12 +53,16 @@ FULL = {
     "moe-390M-f32": (MOE_390M, "f32", "decode prefill"),
     "64-experts": (shape(512, 1792, 6, 8, 4096, 2, experts=64), "bf16", "experts"),
     "1.1G-moe-f32": (shape(1024, 3584, 12, 8, 32000, 2, experts=8), "f32", "stream"),
+    "7B-bf16": (shape(4096, 14336, 32, 32, kv=8, window=4096) | {"tie_word_embeddings": False},
+                "bf16", "memory"),
 }
 PROGRAMS = {  # rounds, arguments after the models, whether it runs with every number of threads
     "limits": (5, [], True), "decode": (7, [], True), "prefill": (3, [], True),
-    "train": (3, [], True), "growth": (5, [], False), "memory": (1, ["20000"], False),
-    "experts": (3, [], True), "stream": (3, [], False),
+    "train": (3, [], True), "growth": (5, [], False), "memory": (1, ["{tokens}"], False),
+    "trace": (2, ["{folder}"], False), "experts": (3, [], True), "stream": (3, [], False),
 }
+MODEL_FREE = {False: ("limits", "trace"), True: ("limits",)}   # by --full
+TOKENS = {False: 20000, True: 16}   # what `memory` decodes
 
 
 def run(command):
@@ -112,7 +116,8 @@ def measure(options, models):
             for program, (rounds, more, every) in PROGRAMS.items():
                 used = [f"{folder}/{n}" for n, m in models.items() if program in m[2].split()]
                 last = threads == options.threads.split(",")[-1]
-                if (used or program == "limits") and (every or last):
+                if (used or program in MODEL_FREE[options.full]) and (every or last):
+                    more = [m.format(folder=folder, tokens=TOKENS[options.full]) for m in more]
                     command = [f"{options.build}/bench/{program}", *used, *more, "--threads",
                                threads, "--rounds", str(rounds), "--json"]
                     start = time.time()
@@ -181,15 +186,22 @@ SECTIONS = [  # program, heading, what it says, column drawn
     ("growth", "A token at later positions", "Time of a token, divided by that at position W, in "
      "turn. Plain engine.", None),
     ("prompt growth", "A longer prompt", "Exponent of the time between 4 W and 16 W tokens (1 is "
-     "linear), and of attention's part of it between 4 W and 8 W when the window is taken away. "
-     "Plain engine, logits of the last token.", None),
-    ("memory", "Opening, and private memory", "Before, at and after many tokens, in MB that no "
-     "file backs.", None),
+     "linear), of what the tokens from 8 W to 16 W take against those from 4 W to 8 W (the first W "
+     "tokens see fewer keys), and of attention's part of it between 4 W and 8 W when the window is "
+     "taken away. Plain engine, logits of the last token. `lost to noise`: rounds without growth, "
+     "left out.", None),
+    ("memory", "Opening, and private memory", "Before and after many tokens, in MB that no file "
+     "backs. `of read`: bytes of active weights per second, divided by the rate of reading all of "
+     "the mapped file after every token.", None),
+    ("trace", "Traces, written and compared", "Of 8 tensors of 4 MB. `of zlib`: its own rate over "
+     "the same bytes in memory, level 1 and CRC-32; `of disk`: of a program that writes the same "
+     "file and fsyncs it, or reads both files, with nothing of them in memory. `grows`: memory "
+     "from the third tensor to the eighth; .safetensors needs all sizes first.", None),
     ("experts", "More experts, as many used", "Time of a token, divided by that with as many "
      "experts as are used, in turn. Every token takes other experts.", None),
     ("stream", "A model that is not in memory", "A prompt of 256 tokens. `of disk`: bytes of the "
-     "file per second, divided by reading the file from beginning to end, both with nothing of it "
-     "in memory; `memory`: what the process may use, as part of the file's size. Equal hashes: "
+     "file per second, divided by reading the file from beginning to end just before and after, all "
+     "with nothing of it in memory; `memory`: what the process may use, as part of the file's size. Equal hashes: "
      "equal logits.", None),
 ]
 

@@ -38,7 +38,9 @@ static void read_added_mask(const mr_tensor *t, double *x, idx n) {
     for (idx i = 0; i < n && added; i++) x[i] = x[i] == 0;
 }
 
-static mr_status measure(mr_comparison *c, idx at, mr_measured *m, mr_err *err) {
+/* want, got: room for the largest tensor that both traces may have. */
+static mr_status measure(mr_comparison *c, idx at, mr_measured *m, double *want, double *got,
+                         mr_err *err) {
     const mr_tensor *p = mr_trace_tensor(c->port, at);
     const idx g = mr_trace_find(c->golden, p->name), n = mr_count(p->rank, p->dim);
     const mr_gradient *own = mr_gradient_of(c, at);
@@ -51,28 +53,28 @@ static mr_status measure(mr_comparison *c, idx at, mr_measured *m, mr_err *err) 
     else if (c->args->against != NULL && !c->same_run) m->note = "golden trace of another run";
     else if (!same_shape(mr_trace_tensor(c->golden, g), p)) m->note = "shapes differ";
     if (m->note[0] != '\0') return MR_OK;
-    double *want = mr_alloc(n, sizeof *want, err), *got = mr_alloc(n, sizeof *got, err);
-    if (want != NULL && got != NULL && mr_trace_read(c->golden, g, want, err) == MR_OK &&
-        mr_trace_read(c->port, at, got, err) == MR_OK) {
-        turn(c, p, want);
-        read_added_mask(p, got, n);
-        m->distance = mr_compare(want, got, n, digits_of(p->dtype));
-    }
-    mr_free(want);
-    mr_free(got);
-    return err->code;
+    if (mr_trace_read(c->golden, g, want, err) || mr_trace_read(c->port, at, got, err))
+        return err->code;
+    turn(c, p, want);
+    read_added_mask(p, got, n);
+    m->distance = mr_compare(want, got, n, digits_of(p->dtype));
+    return MR_OK;
 }
 
 mr_status mr_measure_rest(mr_comparison *c, mr_err *err) {
     const mr_verification *v = &c->verification;
-    const idx all = mr_trace_count(c->port);
+    const idx all = mr_trace_count(c->port), own = mr_trace_largest(c->port),
+              other = mr_trace_largest(c->golden), most = own < other ? own : other;
     mr_lookup names = {0};
+    double *want = mr_alloc(most, sizeof *want, err), *got = mr_alloc(most, sizeof *got, err);
     for (idx i = 0; i < v->count && !c->bare && err->code == MR_OK; i++)
         mr_lookup_add(&names, v->list[i].name, i, err);
     if (err->code == MR_OK) c->measured = mr_alloc(all, sizeof *c->measured, err);
     for (idx i = 0; i < all && err->code == MR_OK; i++)
         if (mr_lookup_find(&names, mr_trace_tensor(c->port, i)->name) < 0)
-            measure(c, i, &c->measured[c->count++], err);
+            measure(c, i, &c->measured[c->count++], want, got, err);
+    mr_free(want);
+    mr_free(got);
     mr_lookup_free(&names);
     return err->code;
 }

@@ -18,6 +18,7 @@ struct mr_trace {
     char      *path;
     mr_npz    *npz;      /* NULL for .safetensors */
     mr_tensors set;
+    uintptr_t  begin, end;   /* of its data */
     idx        count;
     idx        meta;     /* its number in the file; the number of tensors when there is none */
     char      *text;     /* of meta */
@@ -41,25 +42,36 @@ static const mr_tensor *in_file(const mr_trace *trace, idx number) {
     return trace->npz != NULL ? mr_npz_tensor(trace->npz, number) : &trace->set.tensor[number];
 }
 
-/* Pages of a mapped file that were read are given back, so that memory does not grow with the file;
- * who reads them again gets them from the file. From the first tensor on, because the system also
- * maps pages around those that were asked for. */
-static void forget(const mr_trace *trace, const void *data, idx bytes) {
-    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), end = (uintptr_t)data;
-    uintptr_t start = end;
+/* Where the data of a mapped file begin and end. */
+static void measure_data(mr_trace *trace) {
     for (idx i = 0; i < trace->set.count; i++) {
-        const uintptr_t at = (uintptr_t)trace->set.tensor[i].data;
-        if (at < start && trace->set.tensor[i].data != NULL) start = at;
+        const mr_tensor *t = &trace->set.tensor[i];
+        const uintptr_t at = (uintptr_t)t->data, end = at + (uintptr_t)mr_tensor_bytes(t);
+        if (t->data == NULL) continue;
+        if (trace->begin == 0 || at < trace->begin) trace->begin = at;
+        if (end > trace->end) trace->end = end;
     }
-    start = start / page * page;
-    if (bytes > 0) madvise((void *)start, (size_t)(end - start) + (size_t)bytes, MADV_DONTNEED);
 }
 
-/* The bytes of the tensor with that number in the file, as they are there. */
+/* Advice for the whole pages that hold these addresses. */
+static void advise(uintptr_t begin, uintptr_t end, int advice) {
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = begin / page * page;
+    if (end > begin) madvise((void *)first, (size_t)(end - first), advice);
+}
+
+/* The bytes of the tensor with that number in the file, as they are there. Of a mapped file, as
+ * many behind them are asked for, which the disk reads while the caller works; and pages that were
+ * read are given back, so that memory does not grow with the file (who reads them again gets them
+ * from the file): from the first tensor on, because the system also maps pages around those that
+ * were read. */
 static mr_status read_raw(mr_trace *trace, idx number, void *out, idx bytes, mr_err *err) {
     if (trace->npz != NULL) return mr_npz_read(trace->npz, number, out, err);
-    if (bytes > 0) memcpy(out, trace->set.tensor[number].data, (size_t)bytes);
-    forget(trace, trace->set.tensor[number].data, bytes);
+    const void *data = trace->set.tensor[number].data;
+    if (bytes == 0) return MR_OK;
+    const uintptr_t end = (uintptr_t)data + (uintptr_t)bytes, left = trace->end - end;
+    advise(end, end + (left < (uintptr_t)bytes ? left : (uintptr_t)bytes), MADV_WILLNEED);
+    memcpy(out, data, (size_t)bytes);
+    advise(trace->begin, end, MADV_DONTNEED);
     return MR_OK;
 }
 
@@ -87,6 +99,7 @@ static mr_status read_meta(mr_trace *trace, const mr_tensor *t, mr_err *err) {
 /* Copies the views of all tensors but meta. */
 static mr_status list(mr_trace *trace, mr_err *err) {
     idx n = trace->npz != NULL ? mr_npz_count(trace->npz) : trace->set.count;
+    measure_data(trace);
     trace->meta = n;
     trace->view = mr_alloc(n, (idx)sizeof *trace->view, err);
     if (trace->view == NULL) return MR_BAD;

@@ -12,6 +12,8 @@
 #else
 #define gemm cblas_sgemm
 #endif
+
+static idx least(idx a, idx b) { return a < b ? a : b; }
 #endif
 
 /* ---- BLAS engine ----------------------------------------------------------------------------- */
@@ -36,21 +38,23 @@ static const real *rows_of(const mr_matrix *W, idx o, idx rows, mr_storage stora
 /* Products that run side by side, each on one thread; 1 where OpenBLAS has threads of its own. */
 static idx side_by_side(void) {
 #ifdef _OPENMP
-    return openblas_get_parallel() == OPENBLAS_OPENMP ? omp_get_max_threads() : 1;
-#else
-    return 1;
+    if (openblas_get_parallel() == OPENBLAS_OPENMP)
+        return least(omp_get_max_threads(), MR_LINEAR_ROWS);
 #endif
+    return 1;
 }
 
-static idx least(idx a, idx b) { return a < b ? a : b; }
+/* How many of n rows or columns each of them takes. An expert's few tokens are too little work for
+ * OpenBLAS' own threads, which wait for each other inside a product. */
+static idx share_of(idx n) { return (n + side_by_side() - 1) / side_by_side(); }
 
 /* Every thread multiplies its share of W's rows, as many at a time as its share of the scratch
  * holds. */
 static void blas(real *y, const real *x, const mr_matrix *W, idx T, mr_storage storage,
                  real *scratch) {
     const bool direct = FN(readable)(W, storage);
-    const idx parts = least(side_by_side(), MR_LINEAR_ROWS), room = MR_LINEAR_ROWS / parts;
-    const idx share = (W->rows + parts - 1) / parts, step = direct ? share : room;
+    const idx parts = side_by_side(), room = MR_LINEAR_ROWS / parts;
+    const idx share = share_of(W->rows), step = direct ? share : room;
     PARALLEL_FOR(W->rows * W->cols * T)
     for (idx part = 0; part < parts; part++) {
         const idx end = least((part + 1) * share, W->rows);
@@ -83,15 +87,27 @@ void FN(linear)(real *y, const real *x, const mr_matrix *W, idx T, mr_storage st
 /* ---- backward -------------------------------------------------------------------------------- */
 
 #ifdef MR_BLAS
+/* Every thread forms its share of dx' columns. */
 static void blas_backward(real *dx, const real *dy, const mr_matrix *W, idx T, real *scratch) {
     const bool direct = FN(readable)(W, MR_STORE_WIDE);
-    const idx step = direct ? W->rows : MR_LINEAR_ROWS;
+    const idx step = direct ? W->rows : MR_LINEAR_ROWS, share = share_of(W->cols);
     for (idx o = 0; o < W->rows; o += step) {
         const idx rows = least(step, W->rows - o);
-        FN(gemm)(false, false, T, W->cols, rows, 1, dy + o, W->rows,
-                 rows_of(W, o, rows, MR_STORE_WIDE, scratch), direct ? W->row_stride : W->cols, 1,
-                 dx, W->cols);
+        const real *w = rows_of(W, o, rows, MR_STORE_WIDE, scratch);
+        PARALLEL_FOR(rows * W->cols * T)
+        for (idx i = 0; i < W->cols; i += share)
+            FN(gemm)(false, false, T, least(share, W->cols - i), rows, 1, dy + o, W->rows, w + i,
+                     direct ? W->row_stride : W->cols, 1, dx + i, W->cols);
     }
+}
+
+/* Every thread forms its share of dW's rows. */
+static void blas_weight_backward(const mr_matrix *dW, const real *dy, const real *x, idx T) {
+    const idx share = share_of(dW->rows);
+    PARALLEL_FOR(dW->rows * dW->cols * T)
+    for (idx o = 0; o < dW->rows; o += share)
+        FN(gemm)(true, false, least(share, dW->rows - o), dW->cols, T, 1, dy + o, dW->rows, x,
+                 dW->cols, 1, FN(gradient_row)(dW, o), dW->row_stride);
 }
 #endif
 
@@ -117,8 +133,7 @@ void FN(linear_weight_backward)(const mr_matrix *dW, const real *dy, const real 
                                 mr_engine engine) {
 #ifdef MR_BLAS
     if (engine == MR_BLAS_ENGINE) {
-        FN(gemm)(true, false, dW->rows, dW->cols, T, 1, dy, dW->rows, x, dW->cols, 1,
-                 FN(gradient_row)(dW, 0), dW->row_stride);
+        blas_weight_backward(dW, dy, x, T);
         return;
     }
 #else

@@ -3,6 +3,7 @@
 #include "ref/mr_internal.h"
 
 #include <math.h>
+#include <string.h>
 
 /* Larger logit first, equal logits to the lower expert; NaN counts as -inf. */
 static real rank_value(real logit) { return isnan(logit) ? -(real)INFINITY : logit; }
@@ -59,8 +60,7 @@ void FN(router)(int32_t *experts, real *weights, const real *logits, idx T, idx 
  *                                       y: [n,d]  x: [T,d]  copy: [n], flat index token*K + slot */
 void FN(moe_gather)(real *y, const real *x, const idx *copy, idx n, idx K, idx d) {
     PARALLEL_FOR(n * d)
-    for (idx c = 0; c < n; c++)
-        for (idx i = 0; i < d; i++) y[c * d + i] = x[copy[c] / K * d + i];
+    for (idx c = 0; c < n; c++) memcpy(y + c * d, x + copy[c] / K * d, (size_t)d * sizeof *y);
 }
 
 /* The slot that is summed after `last`: the next larger expert id, or simply the next slot; -1 at

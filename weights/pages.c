@@ -4,6 +4,7 @@
 
 #include "weights/pages.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -11,75 +12,99 @@
  * more than the device takes in one request, and keeps quiet about it. */
 enum { SMALL = 1 << 18, LOOKS = 4, PIECE = 1 << 20 };
 
-/* Whole pages that hold a matrix; none where it is small. */
 typedef struct {
-    uintptr_t begin, bytes, page;
+    uintptr_t begin, bytes;
 } span;
 
-static span span_of(const mr_matrix *m) {
-    span s = {.page = (uintptr_t)sysconf(_SC_PAGESIZE)};
+/* Whole pages that hold some matrices. */
+typedef struct {
+    uintptr_t page;   /* bytes of one */
+    idx       count;
+    span      part[];
+} pages;
+
+static void add(pages *p, const mr_matrix *m) {
     const idx elements = (m->rows - 1) * m->row_stride + (m->cols - 1) * m->col_stride + 1;
     const idx bytes = elements * mr_dtype_size(m->dtype);
-    const uintptr_t at = (uintptr_t)m->data;
-    s.begin = at / s.page * s.page;
-    if (m->data != NULL && bytes >= SMALL)
-        s.bytes = (at + (uintptr_t)bytes + s.page - 1) / s.page * s.page - s.begin;
-    return s;
+    const uintptr_t at = (uintptr_t)m->data, begin = at / p->page * p->page;
+    const uintptr_t end = (at + (uintptr_t)bytes + p->page - 1) / p->page * p->page;
+    if (m->data != NULL && bytes >= SMALL) p->part[p->count++] = (span){begin, end - begin};
 }
 
-/* A few pages speak for all: those at both ends and between. */
-static bool missing(const mr_matrix *m) {
-    const span s = span_of(m);
-    for (uintptr_t k = 0; k < LOOKS && s.bytes > 0; k++) {
-        unsigned char seen = 1;
-        void *at = (void *)(s.begin + (s.bytes / s.page - 1) * k / (LOOKS - 1) * s.page);
-        if (mincore(at, s.page, &seen) == 0 && (seen & 1) == 0) return true;
+/* Those of layer l, in the order of use, or of the output head behind the last layer; NULL when
+ * there is no memory for the list. */
+static pages *pages_of(const mr_model *model, idx l) {
+    const idx blocks = model->config.n_experts > 0 ? model->config.n_experts : 1;
+    pages *p = mr_alloc((idx)sizeof *p + (4 + 3 * blocks) * (idx)sizeof(span), 1, NULL);
+    if (p == NULL) return NULL;
+    p->page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    if (l == model->config.n_layers) {
+        add(p, &model->output);
+        return p;
     }
+    const mr_layer *w = &model->layers[l];
+    add(p, &w->wq), add(p, &w->wk), add(p, &w->wv), add(p, &w->wo);
+    for (idx e = 0; e < blocks; e++)
+        add(p, &w->ffn[e].w1), add(p, &w->ffn[e].w3), add(p, &w->ffn[e].w2);
+    return p;
+}
+
+/* A few pages speak for a matrix: those at both ends and between. */
+static bool missing(const pages *p) {
+    for (idx i = 0; i < p->count; i++)
+        for (uintptr_t k = 0; k < LOOKS; k++) {
+            unsigned char seen = 1;
+            const uintptr_t number = (p->part[i].bytes / p->page - 1) * k / (LOOKS - 1);
+            if (mincore((void *)(p->part[i].begin + number * p->page), p->page, &seen) == 0 &&
+                (seen & 1) == 0)
+                return true;
+        }
     return false;
 }
 
-static bool ask_for(const mr_matrix *m) {
-    const span s = span_of(m);
-    if (!missing(m)) return false;
-    for (uintptr_t at = 0; at < s.bytes; at += PIECE)
-        madvise((void *)(s.begin + at), s.bytes - at < PIECE ? s.bytes - at : PIECE, MADV_WILLNEED);
+/* Reads and maps them, or at least asks for them; then frees the list. Its addresses may be gone
+ * by then, which makes madvise do nothing. */
+static void *bring(void *list) {
+    pages *p = list;
+    for (idx i = 0; i < p->count; i++) {
+        const span s = p->part[i];
+#ifdef MADV_POPULATE_READ
+        if (madvise((void *)s.begin, s.bytes, MADV_POPULATE_READ) == 0) continue;
+#endif
+        for (uintptr_t at = 0; at < s.bytes; at += PIECE)
+            madvise((void *)(s.begin + at), s.bytes - at < PIECE ? s.bytes - at : PIECE,
+                    MADV_WILLNEED);
+    }
+    mr_free(p);
+    return NULL;
+}
+
+/* Starts to bring layer l when some of it is missing. Reading takes a thread of its own: the system
+ * works for it as long as the disk does (finding a page for 4 KiB, putting another one out), and
+ * so it goes on while a layer is computed. */
+static bool bring_missing(const mr_model *model, idx l) {
+    pthread_t thread;
+    pages *p = pages_of(model, l);
+    if (p == NULL || !missing(p)) {
+        mr_free(p);
+        return false;
+    }
+    if (pthread_create(&thread, NULL, bring, p) == 0) pthread_detach(thread);
+    else bring(p);
     return true;
 }
 
-static bool give_back(const mr_matrix *m) {
-    const span s = span_of(m);
-#ifdef MADV_PAGEOUT
-    return s.bytes > 0 && madvise((void *)s.begin, s.bytes, MADV_PAGEOUT) == 0;
-#else
-    return s.bytes > 0 && madvise((void *)s.begin, s.bytes, MADV_DONTNEED) == 0;
+/* The first pages to go when others need the room, used or not. */
+static void let_go(const mr_model *model, idx l) {
+    pages *p = pages_of(model, l);
+#ifdef MADV_COLD
+    for (idx i = 0; p != NULL && i < p->count; i++)
+        madvise((void *)p->part[i].begin, p->part[i].bytes, MADV_COLD);
 #endif
-}
-
-/* True when any of the matrices says so. */
-static bool each_of_layer(const mr_model *model, idx l, bool (*act)(const mr_matrix *)) {
-    const mr_layer *w = &model->layers[l];
-    const idx blocks = model->config.n_experts > 0 ? model->config.n_experts : 1;
-    bool any = act(&w->wq);
-    any = act(&w->wk) || any;
-    any = act(&w->wv) || any;
-    any = act(&w->wo) || any;
-    for (idx e = 0; e < blocks; e++) {
-        any = act(&w->ffn[e].w1) || any;
-        any = act(&w->ffn[e].w3) || any;
-        any = act(&w->ffn[e].w2) || any;
-    }
-    return any;
+    mr_free(p);
 }
 
 void mr_pages_coming(const mr_model *model, idx layer) {
-    const idx next = layer + 1;
-    if (layer == 0) each_of_layer(model, 0, ask_for);
-    if (next == model->config.n_layers) {
-        ask_for(&model->output);
-    } else if (each_of_layer(model, next, missing)) {
-        const bool full = layer > 0 && each_of_layer(model, 0, missing);
-        for (idx l = layer - 1; full && l >= 0 && l >= layer - 2; l--)
-            each_of_layer(model, l, give_back);
-        each_of_layer(model, next, ask_for);
-    }
+    if (layer == 0) bring_missing(model, 0);
+    if (bring_missing(model, layer + 1) && layer > 0) let_go(model, layer - 1);
 }

@@ -5,12 +5,11 @@
 
 #include "ref/model.h"
 
-/* What mr_run_options.coming wants. Before layer l it asks the system for the weights of layer
- * l + 1 (with l = 0 also for its own, with the last layer for the output head) as far as they are
- * not in memory, and returns at once: the disk works while layer l is computed.
- * A model larger than memory shows by layer 0, which this call has used, being gone again. Then
- * the pages of the two layers before l are given back first, so that the layers to come find room
- * at once and what is left of the others can serve the next call.
+/* What mr_run_options.coming wants. Before layer l a thread starts to read the weights of layer
+ * l + 1 (with l = 0 another one its own, with the last layer the output head), if any of them are
+ * not in memory; this call returns at once. Then also the pages of layer l - 1 are the first to go
+ * where memory is short: else the system, for which what was used is worth more than what was not,
+ * throws away what was read ahead, and reads it twice.
  * Nothing here changes a number, and a model in memory costs a few looks at pages a call. The
  * system should have room for three layers. */
 void mr_pages_coming(const mr_model *model, idx layer);

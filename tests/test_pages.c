@@ -1,0 +1,88 @@
+/* Weights that are not in memory come there before they are needed, as the system itself tells
+ * (mincore), and nothing about them changes. */
+#define _DEFAULT_SOURCE   /* mincore, usleep */
+#include "tests/models.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include "weights/pages.h"
+
+enum { MEGABYTE = 1 << 20 };
+
+/* Matrices of 64 KiB to 4 MiB in each of three layers, 20 MiB together. */
+static const mr_config config = {.dim = 512, .n_layers = 3, .head_dim = 64, .hidden_dim = 2048,
+                                 .n_heads = 8, .n_kv_heads = 2, .vocab_size = 64,
+                                 .norm_eps = 1e-5, .rope_theta = 1e4, .bos_id = 1, .eos_id = 2};
+
+static int drop_all(void **state) {
+    drop(scratch("model"));
+    return scratch_clean(state);
+}
+
+/* Pages of the matrix that are not in memory. */
+static idx absent(const mr_matrix *m) {
+    static unsigned char seen[8 * MEGABYTE / 4096];
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)m->data / page * page;
+    const idx bytes = m->rows * m->cols * mr_dtype_size(m->dtype), pages = bytes / (idx)page;
+    idx count = 0;
+    assert_int_equal(mincore((void *)at, (size_t)bytes, seen), 0);
+    for (idx i = 0; i < pages; i++) count += (seen[i] & 1) == 0;
+    return count;
+}
+
+/* Writes the model and opens it with nothing of it in memory; false where the file system keeps
+ * its files there. */
+static bool open_cold(const mr_checkpoint *made, mr_checkpoint *cold) {
+    mr_err err = {0};
+    must(mr_checkpoint_save(&made->model, scratch("model"), MR_LAYOUT_NATIVE, true, MR_F32, &err),
+         &err);
+    const int fd = open(scratch("model/consolidated.safetensors"), O_RDONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+    close(fd);
+    must(mr_checkpoint_open(scratch("model"), cold, &err), &err);
+    return absent(&cold->model.layers[1].ffn[0].w1) > 0;
+}
+
+static void test_a_layer_and_the_next_come_into_memory(void **state) {
+    mr_checkpoint made, cold;
+    mr_err err = {0};
+    (void)state;
+    must(mr_checkpoint_formula(&config, &made, &err), &err);
+    if (!open_cold(&made, &cold)) skip();
+    mr_pages_coming(&cold.model, 0);
+    for (idx l = 0; l < 2; l++) {
+        const mr_layer *w = &cold.model.layers[l];
+        const mr_matrix *matrix[] = {&w->wq, &w->wo, &w->ffn[0].w1, &w->ffn[0].w3, &w->ffn[0].w2};
+        for (int i = 0; i < 5; i++) {
+            for (int turn = 0; absent(matrix[i]) > 0 && turn < 1000; turn++) usleep(10000);
+            assert_int_equal(absent(matrix[i]), 0);
+        }
+    }
+    for (idx l = 1; l < config.n_layers; l++) mr_pages_coming(&cold.model, l);
+    check_same(&made.model, &cold.model);
+    mr_checkpoint_close(&cold);
+    mr_checkpoint_close(&made);
+}
+
+/* Advice that throws pages away would empty a model that no file backs. */
+static void test_a_model_without_a_file_keeps_its_weights(void **state) {
+    mr_checkpoint made, same;
+    mr_err err = {0};
+    (void)state;
+    must(mr_checkpoint_formula(&config, &made, &err), &err);
+    must(mr_checkpoint_formula(&config, &same, &err), &err);
+    for (idx l = 0; l < config.n_layers; l++) mr_pages_coming(&made.model, l);
+    check_same(&made.model, &same.model);
+    mr_checkpoint_close(&same);
+    mr_checkpoint_close(&made);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(test_a_layer_and_the_next_come_into_memory, drop_all),
+        cmocka_unit_test_teardown(test_a_model_without_a_file_keeps_its_weights, drop_all),
+    };
+    return cmocka_run_group_tests(tests, scratch_open, scratch_close);
+}
