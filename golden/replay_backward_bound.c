@@ -103,7 +103,7 @@ void mr_bound_swiglu_backward(mr_bounded dgate, mr_bounded dup, mr_bounded dact,
     for (idx i = 0; i < n; i++) {
         const double z = gate.v[i], u = up.v[i], dy = dact.v[i], s = 1 / (1 + exp(-z));
         const double silu = z * s, slope = s + z * s * (1 - s), az = fabs(z);
-        const bool over = z - gate.e[i] < -88;   /* exp(-z) is inf in float: s may be 0 */
+        const bool over = z < -88;   /* exp(-z) is inf in float: s may be 0 */
         const double unit = (az + 2 * FUNCTION_ULPS) * a->sum + over;
         const double e_silu = 1.1 * gate.e[i] + unit * fabs(silu) + a->store * fabs(silu) + a->tiny;
         const double e_slope = gate.e[i] / 2 + unit * (s + 2 * az * s * (1 - s)) +

@@ -237,7 +237,7 @@ void mr_bound_add(mr_bounded y, mr_bounded x, mr_bounded z, idx n, const mr_arit
 void mr_bound_swiglu(mr_bounded y, mr_bounded gate, mr_bounded up, idx n, const mr_arithmetic *a) {
     for (idx i = 0; i < n; i++) {
         const double x = gate.v[i], u = up.v[i], silu = x / (1 + exp(-x));
-        const bool over = x - gate.e[i] < -88;   /* exp(-x) is inf in float: silu may be 0 */
+        const bool over = x < -88;   /* exp(-x) is inf in float: silu may be 0 */
         const double own = ((fabs(x) + 2 * FUNCTION_ULPS) * a->sum + over) * fabs(silu);
         const double e = 1.1 * gate.e[i] + own + a->store * fabs(silu) + a->tiny;
         y.v[i] = silu * u;

@@ -15,14 +15,13 @@ static void show_number(const char *name, double value, mr_tap tap, void *user) 
     tap(user, &t);
 }
 
-/* (X2) and its derivatives by the logits */
+/* Adds (X2) to *loss, and its derivatives by the logits to the run. */
 static mr_status cross_entropy(mr_run *run, const int32_t *tokens, const idx *length, idx n_seqs,
                                double *loss, mr_err *err) {
     const idx rows = mr_run_rows(run);
     int32_t *targets = mr_alloc(rows, sizeof *targets, err);
     double *weight = mr_alloc(rows, sizeof *weight, err);
     const mr_status status = targets != NULL && weight != NULL ? MR_OK : MR_BAD;
-    *loss = 0;
     if (status == MR_OK) {
         mr_next_tokens(targets, tokens, NULL, length, n_seqs);
         mr_loss_weights(weight, targets, length, n_seqs, NULL, MR_LOSS_TOKEN);
@@ -37,11 +36,10 @@ static mr_status cross_entropy(mr_run *run, const int32_t *tokens, const idx *le
     return status;
 }
 
-/* Mean over the sequences of the first score of their last token, and its derivatives. */
+/* The same for the mean over the sequences of the first score of their last token. */
 static mr_status mean_reward(mr_run *run, idx labels, const idx *length, idx n_seqs, double *loss,
                              mr_err *err) {
     double *scores = mr_alloc(labels, sizeof *scores, err);
-    *loss = 0;
     if (scores == NULL) return MR_BAD;
     for (idx b = 0; b < n_seqs; b++) {
         const idx row = mr_score_row(length, b);
@@ -99,7 +97,7 @@ mr_status mr_replay_grad(mr_run *run, const mr_model *model, mr_dtype dtype, con
                          const idx *length, idx n_seqs, bool router, mr_tap tap, void *user,
                          mr_err *err) {
     const idx labels = model->config.n_labels;
-    double loss;
+    double loss = 0;
     if (labels > 0 ? mean_reward(run, labels, length, n_seqs, &loss, err)
                    : cross_entropy(run, tokens, length, n_seqs, &loss, err)) return MR_BAD;
     show_number(labels > 0 ? "loss.reward" : "loss.cross_entropy", loss, tap, user);

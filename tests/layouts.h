@@ -57,6 +57,9 @@ static inline const change *change_of(const change *list, idx count, const char 
     return NULL;
 }
 
+/* What the port says of its rotary order, if not what the golden trace does. */
+static const char *said_layout;
+
 /* port.npz: the golden trace in float32 with the changes, its meta, and what `more` adds. */
 static inline void write_port_and(mr_trace *golden, const change *list, idx count,
                                   void (*more)(mr_trace *golden, mr_trace_writer *w)) {
@@ -84,7 +87,13 @@ static inline void write_port_and(mr_trace *golden, const change *list, idx coun
         free(x);
     }
     if (more != NULL) more(golden, w);
-    if (mr_trace_finish(w, mr_trace_meta(golden), &err) != MR_OK) fail_msg("%s", err.text);
+    char meta[4096];
+    const char *whole = mr_trace_meta(golden), *at = strstr(whole, "interleaved");
+    snprintf(meta, sizeof meta, "%s", whole);
+    if (said_layout != NULL)
+        snprintf(meta, sizeof meta, "%.*s%s%s", (int)(at - whole), whole, said_layout,
+                 at + strlen("interleaved"));
+    if (mr_trace_finish(w, meta, &err) != MR_OK) fail_msg("%s", err.text);
 }
 
 static inline void write_port(mr_trace *golden, const change *list, idx count) {

@@ -46,6 +46,27 @@ static void test_few_keys(void **state) {
     }
 }
 
+/* One key has one way, and from five on nobody counts them: (V7) stays, whatever was found. */
+static void test_not_few_keys(void **state) {
+    double p[] = {0.2, 0.2, 0.2, 0.2, 0.2}, v[] = {1, 2, 4, 8, 16}, zero[5] = {0};
+    const idx keys[] = {0, 1, 2, 3, 4};
+    const double found[] = {173.0 / 256};
+    mr_arithmetic a;
+    (void)state;
+    assert_true(mr_arithmetic_of("bf16", "f32", &a));
+    a.inside = 0x1p-24;
+    for (idx n = 1; n <= 5; n++) {
+        double o, e, s, before;
+        const mr_bounded out = {&o, &e, &s}, probs = {p, zero, zero}, values = {v, zero, zero};
+        if (n == 1) p[0] = 1;
+        else for (idx i = 0; i < n; i++) p[i] = 1.0 / (double)n;
+        mr_bound_weighted_sum(out, probs, values, keys, n, 1, 1, &a);
+        before = e;
+        mr_bound_few(out, probs, 0, values, keys, n, 1, 1, found, &a);
+        assert_true((e == before) == (n == 1 || n == 5));
+    }
+}
+
 /* 16-bit numbers lose nothing on their way into a tf32 product. */
 static void test_tf32_operands(void **state) {
     (void)state;
@@ -97,7 +118,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_overflow),
         cmocka_unit_test(test_few_keys),      cmocka_unit_test(test_recording),
-        cmocka_unit_test(test_tf32_operands),
+        cmocka_unit_test(test_tf32_operands), cmocka_unit_test(test_not_few_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

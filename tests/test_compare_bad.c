@@ -162,6 +162,7 @@ static void test_foreign(void **state) {
     scratch_write("empty.npz", "", 0);
     scratch_write("empty.safetensors", "", 0);
     scratch_write("noise.npz", "\1\2\3\4\5\6\7\10\1\2\3\4\5\6\7\10\1\2\3\4\5\6\7\10", 24);
+    scratch_write("byte.npz", "\x80\1\1\2\3\4\5\6\7\10\1\2\3\4\5\6\7\10\1\2\3\4\5\6", 24);
     write_copy("zip.safetensors", GOOD);
     write_copy("good.txt", GOOD);
     write_copy("model.npz", MODEL "/model.safetensors");
@@ -179,6 +180,7 @@ static void test_foreign(void **state) {
         {"compare " GOOD " @/empty.npz", 3, "", "is empty (0 bytes)"},
         {"compare " GOOD " @/empty.safetensors", 3, "", "is empty (0 bytes)"},
         {"compare " GOOD " @/noise.npz", 3, "", "no end record in the last 22 bytes"},
+        {"compare " GOOD " @/byte.npz", 3, "", "no end record in the last 22 bytes"},
         {"compare " GOOD " @/zip.safetensors", 3, "", "rename it to .npz"},
         {"compare " GOOD " @/model.npz", 3, "", "rename it to .safetensors"},
         {"compare " GOOD " @/good.txt", 3, "", "must end in .npz or .safetensors"},

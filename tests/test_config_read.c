@@ -76,6 +76,7 @@ static const struct { const char *name, *json, *means, *warning; } cases[] = {
      DENSE " 7", ""},
     {"params.json", NATIVE THETA "'sliding_window':'7'}", DENSE " 7", ""},
     {"params.json", NATIVE THETA "'_sliding_window':[7,null]}", DENSE " 7 0", ""},
+    {"params.json", NATIVE THETA "'sliding_window':[9]}", DENSE " 9", ""},
     {"params.json", NATIVE THETA "'sliding_window':[null,'7',8,9]}", DENSE " 0 7 8 9", ""},
     {"params.json", NATIVE THETA "'sliding_window':[null,null],'_sliding_window':null}", DENSE,
      ""},

@@ -30,7 +30,7 @@ static const struct { const char *name, *json, *text; } cases[] = {
     {"config.json",
      "{'model_type':'mistral','hidden_size':25,'num_hidden_layers':1,'intermediate_size':4,"
      "'num_attention_heads':6,'num_key_value_heads':2,'vocab_size':4}",
-     "25 is not a multiple of num_attention_heads 6"},
+     "head_dim is absent and hidden_size 25 is not a multiple of num_attention_heads 6"},
     {"config.json", "{'model_type':'mistral','hidden_size':24.0}",
      "hidden_size: expected an integer"},
     {"config.json", "{'model_type':'mistral','hidden_size':'24'}",

@@ -1,6 +1,8 @@
 /* Which files of a folder are the checkpoint, and what is said when they are not there. */
 #include "tests/models.h"
 
+#include <errno.h>
+
 /* After every test. */
 static int drop_all(void **state) {
     drop(scratch("bad"));
@@ -60,6 +62,19 @@ static void test_both(void **state) {
     mr_checkpoint_close(&made);
 }
 
+/* A name that leads to itself is there, and cannot be read. */
+static void test_unreadable(void **state) {
+    mr_checkpoint read;
+    mr_err        err = {0};
+    char          text[1200];
+    (void)state;
+    assert_int_equal(mkdir(scratch("bad"), 0777), 0);
+    assert_int_equal(symlink("config.json", scratch("bad/config.json")), 0);
+    snprintf(text, sizeof text, "%s: cannot read: %s", scratch("bad/config.json"),
+             strerror(ELOOP));
+    check_refused(mr_checkpoint_open(scratch("bad"), &read, &err), MR_BAD, &err, text);
+}
+
 /* A checkpoint that somebody else made, where the test data are. */
 static void test_foreign(void **state) {
     mr_checkpoint read;
@@ -81,6 +96,7 @@ static void test_foreign(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test_teardown(test_folder, drop_all),
                                        cmocka_unit_test_teardown(test_both, drop_all),
+                                       cmocka_unit_test_teardown(test_unreadable, drop_all),
                                        cmocka_unit_test(test_foreign)};
     return cmocka_run_group_tests_name("folder", tests, scratch_open, scratch_close);
 }

@@ -87,6 +87,44 @@ static void test_reshaped(void **state) {
     done(&r);
 }
 
+/* A port whose meta says that its pairs are halves: no news if they are. */
+static void test_said(void **state) {
+    (void)state;
+    const change all[] = {{"q", half, 3, {T, H, D}, NULL}, {"k", half, 3, {T, G, D}, NULL},
+                          {"q_rope", half, 3, {T, H, D}, NULL},
+                          {"k_rope", half, 3, {T, G, D}, NULL},
+                          {"cache_k", half, 3, {5, G, D}, NULL}};
+    mr_err err = {0};
+    mr_trace *golden;
+    result r;
+    said_layout = "half";
+    assert_int_equal(mr_trace_open(T13, &golden, &err), MR_OK);
+    write_port(golden, all, 5);
+    recognise(&r, T13, scratch("port.npz"), NULL);
+    if (r.found.count > 0) fail_msg("%s: %s", r.found.list[0].tensor, r.found.list[0].text);
+    done(&r);
+    write_port(golden, all, 4);   /* the cache is as before */
+    recognise(&r, T13, scratch("port.npz"), NULL);
+    assert_int_equal(r.found.count, L);
+    for (idx i = 0; i < L; i++) {
+        assert_non_null(strstr(r.found.list[i].tensor, "cache_k"));
+        assert_non_null(strstr(r.found.list[i].text, "interleaved rotary order"));
+    }
+    done(&r);
+    const change moved[] = {{"q", half, 3, {T, H, D}, NULL}, {"k", half, 3, {T, G, D}, NULL},
+                            {"q_rope", half, 3, {T, H, D}, NULL},
+                            {"k_rope", k_heads_first_half, 4, {1, G, T, D}, NULL},
+                            {"cache_k", half, 3, {5, G, D}, NULL}};
+    write_port(golden, moved, 5);
+    recognise(&r, T13, scratch("port.npz"), NULL);
+    assert_int_equal(r.found.count, L);
+    for (idx i = 0; i < L; i++)
+        assert_string_equal(r.found.list[i].text, "is in another order: heads before tokens");
+    done(&r);
+    mr_trace_close(golden);
+    said_layout = NULL;
+}
+
 /* ---- batches: lengths 1, 4, 9 ---------------------------------------------------------------- */
 
 #define PACKED CASES "dense_gqa_w5/packed_1_4_9.f64.npz"
@@ -211,7 +249,8 @@ static void test_real_runs(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_orders),        cmocka_unit_test(test_reshaped),
+        cmocka_unit_test(test_orders),        cmocka_unit_test(test_said),
+        cmocka_unit_test(test_reshaped),
         cmocka_unit_test(test_batches),       cmocka_unit_test(test_not_explained),
         cmocka_unit_test(test_real_runs),
     };

@@ -68,6 +68,21 @@ static void test_module_paths(void **state) {
     check_names("native", native, named);
 }
 
+/* The k-th of Hugging Face's hidden states is the output of block k - 1, the last one is normed;
+ * losses and gradients are ours whatever follows. */
+static void test_numbers(void **state) {
+    char name[MR_NAME_LIMIT];
+    (void)state;
+    assert_true(mr_name_of_hf("hidden_states.25", 40, name));
+    assert_string_equal(name, "layers.24.h");
+    assert_true(mr_name_of_hf("hidden_states.40", 40, name));
+    assert_string_equal(name, "norm");
+    assert_false(mr_name_of_hf("hidden_states.41", 40, name));
+    assert_true(mr_name_is_ours("loss.router") && mr_name_is_ours("grad.layers.1.h"));
+    assert_true(mr_name_is_ours("layers.31.experts.7.out") && mr_name_is_ours("mask"));
+    assert_false(mr_name_is_ours("loss") || mr_name_is_ours("layers.1.hh"));
+}
+
 static void test_no_such_names(void **state) {
     (void)state;
     mr_err err = {0};
@@ -107,7 +122,7 @@ static void test_distance(void **state) {
 static void check_file(const char *json, int rank, const idx *dim, const char *ours,
                        const double *want, idx n) {
     mr_err err = {0};
-    mr_trace *golden, *port, *mapped;
+    mr_trace *golden, *port, *mapped = NULL;
     mr_mapping map;
     const char *const names[] = {"blk.0.x", "blk.1.x", NULL};
     idx count;
@@ -235,6 +250,7 @@ static void test_program(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_module_paths), cmocka_unit_test(test_no_such_names),
+        cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_distance),     cmocka_unit_test(test_file_steps),
         cmocka_unit_test(test_file_refused), cmocka_unit_test(test_program),
     };

@@ -183,6 +183,7 @@ static const struct {
     {START "'shape': (3,), 'shape': (3,)}", "key 'shape' twice"},
     {START "'shape': (3,),,}", "a key in quotes"},
     {START "'shape': (\x01\xff", "a dimension, found \"??\""},
+    {START "'shape': ( ~\x7f", "a dimension, found \"~?\""},
 };
 
 static void test_refused(void **state) {

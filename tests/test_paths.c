@@ -3,6 +3,7 @@
 #include "tests/copies.h"
 
 #include "golden/paths.h"
+#include "golden/paths_model.h"
 
 /* ---- paths ----------------------------------------------------------------------------------- */
 
@@ -11,7 +12,10 @@ static void test_paths(void **state) {
     copy_trace(MODEL "/t13.f32.npz", "same.npz", "", nothing, NULL);
     copy_trace(MODEL "/t13.f32.npz", "part.npz", "layers.1.attention", row7, NULL);
     const expectation list[] = {
-        {"compare --paths " MODEL "/t13.f32.npz @/same.npz", 0, "equal bit for bit: 13 tokens", ""},
+        {"compare --paths " MODEL "/t13.f32.npz @/same.npz", 0, "together", ""},
+        {"compare --paths " MODEL "/t13.f32.npz @/same.npz --json", 0,
+         "{\"tensor\":\"layers.0.q\",\"rows\":13,\"equal\":13,\"beyond\":0,\"relative\":0.0,"
+         "\"ratio\":0.0,\"row\":-1,\"sequence\":-1,\"position\":-1}", ""},
         {"compare --paths " MODEL "/t13.f32.npz " MODEL "/t5.f32.npz " MODEL "/t1.f32.npz --model "
          MODEL, 0, "together", ""},
         {"compare --paths " SPARSE "/t13.f32.npz " SPARSE "/t6.f32.npz --model " SPARSE, 0,
@@ -23,7 +27,9 @@ static void test_paths(void **state) {
         {"compare --paths @/part.npz " MODEL "/t13.f32.npz --model " MODEL " --json", 1,
          "\"parted\":\"layers.1.attention\"", ""},
         {"compare --paths @/part.npz " MODEL "/t13.f32.npz --model " MODEL " --json", 1,
-         "\"row\":7", ""},
+         "\"rows\":13,\"equal\":12,\"beyond\":1", ""},
+        {"compare --paths @/part.npz " MODEL "/t13.f32.npz --model " MODEL " --json", 1,
+         "\"row\":7,\"sequence\":0,\"position\":7", ""},
         {"compare --paths " MODEL "/t13.f32.npz @/part.npz", 1, "PART", ""},
         {"compare --paths " MODEL "/t13.f32.npz " MODEL "/t5.f32.npz", 5, "", "give --model"},
         {"compare --paths " MODEL "/t13.f32.npz " MODEL "/p4095_t7.f32.npz --model " MODEL, 4, "",
@@ -31,7 +37,7 @@ static void test_paths(void **state) {
         {"compare " MODEL "/t13.f32.npz @/part.npz @/same.npz", 2, "", "--paths compares more"},
         {"compare --paths " MODEL "/t13.f32.npz @/same.npz --only h", 2, "", "--only does not go"},
         {"compare --paths " MODEL "/t13.f32.npz @/same.npz --map hf", 2, "", "--map does not go"},
-        {"compare --paths " MODEL "/t13.f32.npz @/same.npz --dtype fp8", 0, "equal bit for", ""},
+        {"compare --paths " MODEL "/t13.f32.npz @/same.npz --dtype fp8", 0, "together", ""},
         {"compare --paths " MODEL "/t13.f32.npz", 2, "", "usage"},
     };
     CHECK_ALL(list);
@@ -76,6 +82,18 @@ static void test_rows(void **state) {
     assert_memory_equal(rows, back, sizeof back);
 }
 
+/* A trace that says nothing of its model leaves one that can be closed. */
+static void test_no_model(void **state) {
+    mr_model model;
+    mr_err e = {0};
+    (void)state;
+    memset(&model, 0xff, sizeof model);
+    check_refused(mr_bare_model_open("t.npz", "{}", &model, &e), MR_MISSING, &e,
+                  "t.npz: meta: config is absent");
+    mr_bare_model_close(&model);
+    assert_null(model.layers);
+}
+
 /* ---- without weights ------------------------------------------------------------------------- */
 
 static void test_without_weights(void **state) {
@@ -112,6 +130,7 @@ int main(void) {
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_reports),
         cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_no_model),
         cmocka_unit_test(test_without_weights),
     };
     return cmocka_run_group_tests(tests, scratch_open, remove_scratch);

@@ -3,6 +3,8 @@
 #include "tests/scratch.h"
 
 #include "golden/replay.h"
+#include "golden/trace.h"
+#include "ref/half.h"
 
 #define CASES "golden/cases/"
 
@@ -94,6 +96,58 @@ static void test_planted_faults(void **state) {
                 "layers.0.router_experts");
 }
 
+/* A 16-bit trace with one element of the embeddings, which are copies, some units away: one unit is
+ * a rounding, two are a difference. Every tensor is reported. */
+static void see(void *user, const char *name, const mr_measure *m, bool good) {
+    int *seen = user;
+    seen[good]++;
+    assert_true(good == (m->max_ulp <= 1));
+    if (!good) assert_string_equal(name, "tok_embeddings");
+}
+
+static void check_units(int units, mr_status want) {
+    mr_err err = {0};
+    mr_trace *trace;
+    mr_trace_writer *w;
+    mr_replay r;
+    double x[4096];
+    union { uint16_t half[4096]; int32_t whole[4096]; uint8_t byte[4096]; } room;
+    int seen[2] = {0};
+    scratch_clean(NULL);
+    copy(CASES "dense_gqa_w5/config.json", "config.json");
+    copy(CASES "dense_gqa_w5/model.safetensors", "model.safetensors");
+    if (mr_trace_open(CASES "dense_gqa_w5/t4.bf16.npz", &trace, &err) ||
+        mr_trace_create(scratch("t.npz"), 1, &w, &err)) fail_msg("%s", err.text);
+    for (idx i = 0; i < mr_trace_count(trace); i++) {
+        mr_tensor t = *mr_trace_tensor(trace, i);
+        const idx n = mr_count(t.rank, t.dim);
+        assert_true(n <= 4096 && (t.dtype == MR_BF16 || t.dtype == MR_I32 || t.dtype == MR_U8));
+        if (mr_trace_read(trace, i, x, &err)) fail_msg("%s", err.text);
+        for (idx k = 0; k < n; k++)
+            if (t.dtype == MR_BF16) room.half[k] = mr_double_to_bf16(x[k]);
+            else if (t.dtype == MR_I32) room.whole[k] = (int32_t)x[k];
+            else room.byte[k] = (uint8_t)x[k];
+        if (strcmp(t.name, "tok_embeddings") == 0) room.half[7] = (uint16_t)(room.half[7] + units);
+        t.data = &room;
+        if (mr_trace_add(w, &t, &err)) fail_msg("%s", err.text);
+    }
+    if (mr_trace_finish(w, mr_trace_meta(trace), &err)) fail_msg("%s", err.text);
+    mr_trace_close(trace);
+    const mr_status status = mr_replay_trace(scratch("t.npz"), MR_PLAIN_ENGINE, see, seen, &r,
+                                             &err);
+    if (status != want) fail_msg("%d units: status %d: %s", units, (int)status, err.text);
+    assert_int_equal(seen[1], r.agree);
+    assert_int_equal(seen[0] + seen[1], r.tensors);
+    assert_int_equal(seen[0], want == MR_DISAGREE);
+}
+
+static void test_one_unit(void **state) {
+    (void)state;
+    check_units(0, MR_OK);
+    check_units(1, MR_OK);
+    check_units(2, MR_DISAGREE);
+}
+
 /* A trace without its meta, with a foreign tensor, or from another model. */
 static void test_bad_traces(void **state) {
     (void)state;
@@ -115,6 +169,7 @@ int main(void) {
         cmocka_unit_test(test_all_plain),
         cmocka_unit_test(test_all_blas),
         cmocka_unit_test(test_planted_faults),
+        cmocka_unit_test(test_one_unit),
         cmocka_unit_test(test_bad_traces),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);

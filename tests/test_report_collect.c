@@ -16,7 +16,11 @@ static void test_coordinates(void **state) {
     const mr_profile q = {.name = "layers.3.q_rope", .rank = 3, .dim = {2, 2, 4}};
     const mr_profile p = {.name = "layers.3.probs", .rank = 3, .dim = {2, 3, 5}};
     const mr_profile h = {.name = "layers.3.h", .rank = 2, .dim = {2, 7}};
+    const mr_profile gain = {.name = "grad.norm", .rank = 1, .dim = {7}}, loss = {.name = "loss.x"};
     const char *rest;
+    assert_int_equal(mr_coordinate(&gain, MR_BY_CHANNEL, 5, MR_HALF_SPLIT), 5);
+    assert_int_equal(mr_coordinate(&gain, MR_BY_ROW, 5, MR_HALF_SPLIT), -1);
+    assert_int_equal(mr_coordinate(&loss, MR_BY_CHANNEL, 0, MR_HALF_SPLIT), -1);
     assert_int_equal(mr_coordinate(&q, MR_BY_ROW, 13, MR_INTERLEAVED), 1);
     assert_int_equal(mr_coordinate(&q, MR_BY_HEAD, 13, MR_INTERLEAVED), 1);
     assert_int_equal(mr_coordinate(&q, MR_BY_CHANNEL, 13, MR_INTERLEAVED), 1);
@@ -61,6 +65,47 @@ static void test_axes_and_norms(void **state) {
     mr_report_free(&r);
 }
 
+/* A golden trace in the other rotary order is put into the port's before it is compared: heads of
+ * two pairs (1,2) (3,4) and (5,6) (7,8). What has no pairs stays as it is. */
+static mr_status read_golden(void *user, idx i, double *out, mr_err *err) {
+    static const double interleaved[] = {1, 2, 3, 4, 5, 6, 7, 8},
+                        halves[] = {1, 3, 2, 4, 5, 7, 6, 8};
+    const bool to_half = *(const mr_rope_layout *)user == MR_HALF_SPLIT;
+    (void)err;
+    memcpy(out, (i == 0) == to_half ? interleaved : halves, sizeof halves);
+    return MR_OK;
+}
+
+static void test_golden_in_other_order(void **state) {
+    static double interleaved[] = {1, 2, 3, 4, 5, 6, 7, 8}, halves[] = {1, 3, 2, 4, 5, 7, 6, 8};
+    const mr_tensor list[] = {{"layers.0.k_rope", MR_F64, 3, {1, 2, 4}, NULL},
+                              {"layers.0.attention", MR_F64, 3, {1, 2, 4}, NULL}};
+    (void)state;
+    for (mr_rope_layout layout = MR_INTERLEAVED; layout <= MR_HALF_SPLIT; layout++) {
+        mr_config config = CONFIG;
+        mr_trace *golden;
+        mr_report r;
+        mr_err err = {0};
+        double e[8], *port = layout == MR_HALF_SPLIT ? halves : interleaved;
+        for (int i = 0; i < 8; i++) e[i] = 0.1;
+        config.rope_layout = layout;
+        assert_int_equal(mr_trace_made(list, 2, "", read_golden, &layout, &golden, &err), MR_OK);
+        assert_int_equal(mr_report_open(&config, golden, true, &r, &err), MR_OK);
+        const mr_watch w = mr_report_watch(&r);
+        for (int t = 0; t < 2; t++) {
+            const idx slot = w.begin(w.user, list[t].name, 3, list[t].dim);
+            w.piece(w.user, slot, 0, 8, (mr_bounded){port, e, e}, port);
+        }
+        mr_report_end(&r);
+        for (int t = 0; t < 2; t++) {
+            check_number("inherited", 0, r.list[t].inherited, 0);
+            check_number("total", 0, r.list[t].total, 0);
+        }
+        mr_report_free(&r);
+        mr_trace_close(golden);
+    }
+}
+
 /* Places past MR_BINS share a bin: coordinate 99 of 100 is in the last. */
 static void test_bins(void **state) {
     (void)state;
@@ -99,6 +144,26 @@ static void test_margins(void **state) {
     mr_report_free(&r);
 }
 
+/* Tokens past MR_BINS share a bin, of which the least margin counts: token 65 of 130. */
+static void test_margins_of_many(void **state) {
+    (void)state;
+    const mr_config config = CONFIG;
+    mr_report r;
+    double v[390], e[390];
+    assert_int_equal(mr_report_open(&config, NULL, false, &r, NULL), MR_OK);
+    const mr_watch w = mr_report_watch(&r);
+    for (int i = 0; i < 390; i++) v[i] = i % 3 == 1 ? 9 : 1, e[i] = 1;
+    v[65 * 3 + 1] = 2;
+    const idx slot = w.begin(w.user, "layers.1.router_logits", 2, (const idx[]){130, 3});
+    w.piece(w.user, slot, 0, 390, (mr_bounded){v, e, e}, v);
+    const mr_margins *m = &r.margins[1];
+    assert_int_equal(m->bins, MR_BINS);
+    for (idx b = 0; b < m->bins; b++)
+        check_number("bin", b == 65 * MR_BINS / 130 ? 0.5 : 4, m->margin[b], 1);
+    check_number("least", 0.5, m->least, 1);
+    mr_report_free(&r);
+}
+
 /* One head of 2 tokens: token 1 should see both keys, hides key 0; token 0 sees key 1. */
 static void test_masks(void **state) {
     (void)state;
@@ -126,7 +191,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_coordinates), cmocka_unit_test(test_axes_and_norms),
         cmocka_unit_test(test_bins),        cmocka_unit_test(test_margins),
-        cmocka_unit_test(test_masks),
+        cmocka_unit_test(test_masks),       cmocka_unit_test(test_margins_of_many),
+        cmocka_unit_test(test_golden_in_other_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -99,7 +99,7 @@ static void test_rules(void **state) {
         {T("F32", "[2]", "[-8,0]"), 8, "two sizes"},
         {T("F32", "[2]", "{}"), 8, "two sizes"},
         {T("F32", "[2]", "[4,12]"), 12, "a gap: bytes 0 to 4"},
-        {"{" A8 ",'b':{'dtype':'F32','shape':[2],'data_offsets':[4,12]}}", 12, "overlap at byte 4"},
+        {"{" A8 ",'b':{'dtype':'F32','shape':[2],'data_offsets':[4,12]}}", 12, "'a' and 'b' over"},
         {"{" A8 ",'b':{'dtype':'F32','shape':[2],'data_offsets':[0,8]}}", 8, "overlap at byte 0"},
         {"{" A8 ",'b':{'dtype':'F32','shape':[2],'data_offsets':[12,20]}}", 20,
          "a gap: bytes 8 to 12"},

@@ -130,6 +130,7 @@ static void test_configurations(void **state) {
         config.norm_eps = cases[i].eps;
         config.max_positions = i == 0 ? 0 : 99;
         config.eos_id = i == 0 ? -1 : 2;
+        config.bos_id = i == 1 ? 0 : 1;
         must(mr_checkpoint_formula(&config, &made, &err), &err);
         for (int layout = 0; layout < 2; layout++) {
             const bool hf = layout == 1;
@@ -150,6 +151,7 @@ static void test_configurations(void **state) {
             assert_memory_equal(&c->norm_eps, &config.norm_eps, sizeof c->norm_eps);
             assert_int_equal(c->max_positions, i > 0 ? 99 : hf ? 32768 : 0);
             assert_int_equal(c->eos_id, i == 0 && hf ? -1 : 2);
+            assert_int_equal(c->bos_id, hf && i == 1 ? 0 : 1);
             assert_string_equal(read.warning, "");
             mr_checkpoint_close(&read);
         }

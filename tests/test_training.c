@@ -57,9 +57,12 @@ static void test_round_trip(void **state) {
 /* One thing wrong at a time. */
 static void test_refused(void **state) {
     fixture f;
+    mr_checkpoint wide;   /* the same shapes in bf16 */
+    mr_err init = {0};
     (void)state;
     open_fixture(&f);
-    for (int n = 0; n < 4; n++) {
+    must(mr_checkpoint_init(&f.part[0].model.config, 0, MR_BF16, &wide, &init), &init);
+    for (int n = 0; n < 5; n++) {
         mr_training wrong = f.state, back = empty(&f);
         mr_err err = {0};
         json_t *other = json_pack("{s:f,s:s}", "lr", 0.2, "task", "sft");
@@ -67,14 +70,16 @@ static void test_refused(void **state) {
         if (n == 1) wrong.counter[0] = ROWS + 1;
         if (n == 2) wrong.columns = 1;
         if (n == 3) wrong.settings = other;
+        if (n == 4) wrong.part[0] = &wide.model;
         must(mr_training_save(scratch("state"), &wrong, &err), &err);
         const mr_status status = mr_training_load(scratch("state"), &back, &err);
         static const char *const why[] = {"counter 2 is -1", "tensor 'log'", "tensor 'log'",
-                                          "this run has lr 0.1"};
+                                          "this run has lr 0.1", "of another shape or type"};
         check_refused(status, n == 3 ? MR_USAGE : MR_BAD, &err, why[n]);
         assert_null(back.log);
         json_decref(other);
     }
+    mr_checkpoint_close(&wide);
     close_fixture(&f);
 }
 

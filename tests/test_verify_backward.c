@@ -27,6 +27,17 @@ static void test_right(void **state) {
     check("grad_moe_k2.right.bf16", "grad_moe_k2", 0, LINES("34 verified from their own inputs"));
 }
 
+/* The same experts as the reference's, if recorded; nothing is measured against others. */
+static void test_choices(void **state) {
+    (void)state;
+    assert_int_equal(run("compare " BACKWARD "grad_moe_k2.right.f32.npz " BACKWARD
+                         "grad_moe_k2.right.f32.npz --model golden/cases/grad_moe_k2"), 0);
+    assert_null(strstr(out, "router_experts"));
+    assert_int_equal(run("compare golden/cases/grad_moe_k2/aux_t6.f64.npz golden/cases/grad_moe_k2/"
+                         "aux_t6.f32.npz --model golden/cases/grad_moe_k2"), 0);
+    assert_non_null(strstr(out, "router_experts"));
+}
+
 /* The first faulty operation in backward order, that is in the last layer. */
 static void test_faults(void **state) {
     (void)state;
@@ -84,6 +95,7 @@ static void test_reward(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_right),  cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_choices),
         cmocka_unit_test(test_measured), cmocka_unit_test(test_alone),
         cmocka_unit_test(test_reward),
     };
