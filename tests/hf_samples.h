@@ -4,7 +4,7 @@
 
 #include "tests/scratch.h"
 
-#include "tokenizer/tokenizer.h"
+#include "tests/ids.h"
 
 #define SP "\xE2\x96\x81" /* U+2581 */
 
@@ -53,29 +53,6 @@ static inline void refused(const char *file, const char *reason) {
     assert_null(t);
 }
 
-/* Compared as text, so that a failure shows both lists. */
-static inline void ids_are(const mr_tokenizer *t, const char *text, idx bytes, const char *want) {
-    mr_ids ids = {0};
-    char got[1024] = "";
-    size_t at = 0;
-    assert_int_equal(mr_tokenizer_encode(t, text, bytes, &ids, NULL), MR_OK);
-    for (idx i = 0; i < ids.count && at + 16 < sizeof got; i++)
-        at += (size_t)snprintf(got + at, 16, i > 0 ? " %d" : "%d", (int)ids.id[i]);
-    assert_string_equal(got, want);
-    mr_ids_free(&ids);
-}
-
-static inline void text_is(const mr_tokenizer *t, const int32_t *ids, idx count, const char *want) {
-    mr_text text = {0};
-    assert_int_equal(mr_tokenizer_decode(t, ids, count, &text, NULL), MR_OK);
-    assert_string_equal(text.byte, want);
-    mr_text_free(&text);
-}
-
-#define IDS(t, text, want) ids_are(t, text, (idx)sizeof text - 1, want)
-#define TEXT(t, want, ...) \
-    text_is(t, (int32_t[]){__VA_ARGS__}, (idx)(sizeof (int32_t[]){__VA_ARGS__} / 4), want)
-
 /* One file, one text after another; both lists end with NULL. */
 typedef struct {
     const char *model, *added, *normalizer, *pretokenizer;
@@ -102,6 +79,19 @@ static inline void run(const example *e, size_t count) {
     "{`type`:`Metaspace`,`replacement`:`" SP "`,`prepend_scheme`:`" scheme "`,`split`:" split "}"
 #define SPLIT(pattern, behaviour, invert) \
     "{`type`:`Split`,`pattern`:{" pattern "},`behavior`:`" behaviour "`,`invert`:" invert "}"
+/* All 256 bytes, each as the character that stands for it: itself where printable, else 256 + n. */
+static inline const char *byte_alphabet(void) {
+    static char model[1 << 13];
+    size_t at = (size_t)snprintf(model, sizeof model, "`vocab`:{");
+    for (int b = 0, n = 0; b < 256; b++) {
+        bool same = (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
+        at += (size_t)snprintf(model + at, sizeof model - at, "%s`\\u%04x`:%d", b > 0 ? "," : "",
+                               (unsigned)(same ? b : 256 + n++), b);
+    }
+    snprintf(model + at, sizeof model - at, "},`merges`:[]");
+    return model;
+}
+
 #define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\\\p{L}+| ?\\\\p{N}+| ?[^\\\\s\\\\p{L}\\\\p{N}]+" \
     "|\\\\s+(?!\\\\S)|\\\\s+"
 #define SPM_DECODER \

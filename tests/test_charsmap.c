@@ -45,6 +45,11 @@ static void test_longest(void **state) {
     longest_is(&map, "abcd", 3, "");
     longest_is(&map, "b", 0, NULL);
     longest_is(&map, "\xFF\xFE", 0, NULL);
+    edge(2, 'c', 3, 5); /* behind the last string: as if it were not there */
+    longest_is(&map, "abcd", 1, "one");
+    word('a', 2u << 10 | 0x300 | 'a'); /* bit 9: the offset is 2 times 256 */
+    word('a' ^ 512, UINT32_C(0x80000000) | 4);
+    longest_is(&map, "a", 1, "");
     assert_null(mr_charsmap_open(&map, NULL, 0));
     longest_is(&map, "a", 0, NULL);
 }

@@ -12,6 +12,9 @@
 #define USER(content) "{\"messages\":[{\"role\":\"user\",\"content\":" content "}]}"
 #define SCHEMA(schema) \
     WITH("\"tools\":[{\"function\":{\"name\":\"f\",\"parameters\":" schema "}}]")
+#define ASSISTANT "{\"role\":\"assistant\",\"content\":\"b\"}"
+#define TOOL_RESULT "{\"role\":\"tool\",\"tool_call_id\":\"abcdefghi\",\"content\":\"x\"}"
+#define TOOL(name) "{\"function\":{\"name\":\"" name "\",\"parameters\":{}}}"
 #define PATTERN(pattern) SCHEMA("{\"pattern\":\"" pattern "\"}")
 #define FORMAT(schema) \
     WITH("\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{" schema "}}")
@@ -70,11 +73,23 @@ static void test_messages(void **state) {
         {"{\"messages\":[{\"role\":5,\"content\":\"a\"}]}", "role must be"},
         {"{\"messages\":[{\"content\":\"a\"}]}", "role must be"},
         {ARGUMENTS("5"), "arguments must be a string or an object"},
+        {"{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}," TOOL_RESULT "," ASSISTANT ","
+         "{\"role\":\"user\",\"content\":\"a\"}]}", "messages[1]: role tool after role user"},
         {WITH("\"tools\":{}"), "a list"},
         {WITH("\"tools\":[{\"type\":\"gadget\",\"function\":{\"name\":\"f\",\"parameters\":{}}}]"),
          "\"function\""},
         {WITH("\"temperature\":\"warm\""), "a number from 0 to 1"},
+        {WITH("\"temperature\":\" 0.5\""), NULL},
+        {WITH("\"temperature\":\"0.5  \""), NULL},
+        {WITH("\"temperature\":\"  \""), "a number from 0 to 1"},
+        {WITH("\"temperature\":\"0. 5\""), "a number from 0 to 1"},
+        {WITH("\"max_tokens\":0"), NULL},
         {WITH("\"max_tokens\":-1"), "an integer of at least 0"},
+        {WITH("\"parallel_tool_calls\":1"), NULL},
+        {WITH("\"parallel_tool_calls\":2"), "true or false"},
+        {WITH("\"parallel_tool_calls\":-1"), "true or false"},
+        {WITH("\"parallel_tool_calls\":0.5"), "true or false"},
+        {WITH("\"tools\":[" TOOL("f") "," TOOL("") "]"), "tools[1]: a function name has"},
         {WITH("\"truncate_for_context_length\":true"), "no length to truncate to"},
         {WITH("\"truncate_for_context_length\":false"), NULL},
         {WITH("\"reasoning_effort\":\"high\""), "from v15 on"},
@@ -139,7 +154,18 @@ static void test_patterns(void **state) {
         {PATTERN("(?<=a(?=b))c"), NULL},
         {PATTERN("(?<=(?#x)a)c"), NULL},
         {PATTERN("[\\\\x41-\\\\x5a]"), NULL},
+        {PATTERN("(?<=\\\\bx)y"), NULL},
+        {PATTERN("\\\\a\\\\f\\\\n\\\\r\\\\t\\\\v[\\\\b]"), NULL},
+        {PATTERN("[\xC3\xA9-\xC4\x80]"), NULL},
+        {PATTERN("(?x)a#("), NULL},
+        {PATTERN("(a)\\\\1b"), NULL},
+        {PATTERN("(?P<a\\\\"), "look at \"pattern\""},
+        {PATTERN("(?#\\\\"), "look at \"pattern\""},
         {PATTERN("[\\\\8]"), "look at \"pattern\""},
+        {PATTERN("[\xC3\xAA-\xC3\xA9]"), "look at \"pattern\""},
+        {PATTERN("[\xC4\x80-\xC3\xA9]"), "look at \"pattern\""},
+        {PATTERN("[\\\\A]"), "look at \"pattern\""},
+        {PATTERN("(a)(?(/1)b)"), "look at \"pattern\""},
         {PATTERN("\\\\8"), "look at \"pattern\""},
         {PATTERN("(?#note"), "look at \"pattern\""},
         {PATTERN("(a)\\\\11"), "look at \"pattern\""},
@@ -156,6 +182,45 @@ static void test_patterns(void **state) {
     };
     (void)state;
     ASK(list);
+}
+
+#define TWO_PARTS \
+    "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"%s\"}," \
+    "{\"type\":\"text\",\"text\":\"%s\"}]}"
+
+/* Long texts in parts, turn after turn: each stays what it was. */
+static void test_parts(void **state) {
+    char x[201], y[201], request[2048], want[1024];
+    mr_text text = {0};
+    mr_ids ids = {0};
+    (void)state;
+    memset(x, 'x', 200), memset(y, 'y', 200);
+    x[200] = y[200] = '\0';
+    snprintf(request, sizeof request, "{\"messages\":[" TWO_PARTS "," ASSISTANT "," TWO_PARTS "]}",
+             x, y, y, x);
+    snprintf(want, sizeof want, "<s>[INST]%s\n\n%s[/INST]b</s>[INST]%s\n\n%s[/INST]", x, y, y, x);
+    mr_tokenizer *t = open_tokenizer("golden/chat/tekken.json");
+    assert_int_equal(mr_chat_encode(t, "v3", request, (idx)strlen(request), &text, &ids, NULL),
+                     MR_OK);
+    assert_string_equal(text.byte, want);
+    mr_text_free(&text);
+    mr_ids_free(&ids);
+    mr_tokenizer_close(t);
+}
+
+/* An empty name after texts of any length: wherever it lies, nothing before it is looked at. */
+static void test_empty_name(void **state) {
+    static char request[8192], filling[4097];
+    (void)state;
+    mr_tokenizer *t = open_tokenizer("golden/chat/tekken.json");
+    for (size_t length = 1; length < sizeof filling; length += 16) {
+        memset(filling, 'x', length);
+        filling[length] = '\0';
+        snprintf(request, sizeof request, "{\"messages\":[{\"role\":\"user\",\"content\":\"%s\"}],"
+                 "\"tools\":[" TOOL("") "]}", filling);
+        ask(t, "v3", request, "tools[0]: a function name has");
+    }
+    mr_tokenizer_close(t);
 }
 
 /* Half a surrogate pair: mistral-common prints U+FFFD with Tekken; SentencePiece cannot take it. */
@@ -190,6 +255,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_messages), cmocka_unit_test(test_choice_and_format),
         cmocka_unit_test(test_schemas),  cmocka_unit_test(test_patterns),
+        cmocka_unit_test(test_parts),    cmocka_unit_test(test_empty_name),
         cmocka_unit_test(test_surrogates), cmocka_unit_test(test_versions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

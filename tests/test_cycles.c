@@ -64,8 +64,15 @@ static void once_tokenizer(mr_err *err) {
                                         "golden/tokenizers/hf_spm.json"};
     static int k;
     mr_tokenizer *t = NULL;
-    mr_tokenizer_open(files[k++ % 4], &t, err);
+    mr_ids ids = {0};
+    mr_text text = {0};
+    if (mr_tokenizer_open(files[k++ % 4], &t, err) == MR_OK &&
+        mr_tokenizer_encode(t, "w\xC3\xB6rld", 6, &ids, err) == MR_OK)
+        mr_tokenizer_decode(t, ids.id, ids.count, &text, err);
+    mr_ids_free(&ids);
+    mr_text_free(&text);
     mr_tokenizer_close(t);
+    assert_int_equal(mr_tokenizer_open("golden/cases/mixtral_e5k2/config.json", &t, NULL), MR_BAD);
 }
 
 static void once_trace(mr_err *err) {

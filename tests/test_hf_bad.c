@@ -7,7 +7,7 @@
 static void test_refused_models(void **state) {
     (void)state;
     refused(MODEL("`vocab`:{`a`:0,`b`:0},`merges`:[]"), "two pieces have the id 0");
-    refused(MODEL("`vocab`:{`a`:0,`a`:1},`merges`:[]"), "ids 0 and 1 have the same piece");
+    refused(MODEL("`vocab`:{`b`:7,`a`:5,`a`:6},`merges`:[]"), "ids 5 and 6 have the same piece");
     refused(MODEL("`vocab`:{`a`:1048576},`merges`:[]"), "an id is 1048576");
     refused(MODEL("`vocab`:{`a`:-1},`merges`:[]"), "an id is -1");
     refused(MODEL("`vocab`:{`a`:0.5},`merges`:[]"), "integer was expected");
@@ -27,7 +27,8 @@ static void test_refused_models(void **state) {
     refused(MODEL("`vocab`:{`\xFF`:0},`merges`:[]"), "not UTF-8");
     refused(MODEL(NONE ",`dropout`:0.1"), "dropout");
     refused(MODEL(NONE ",`continuing_subword_prefix`:`##`"), "continuing_subword_prefix");
-    refused(MODEL(NONE ",`end_of_word_suffix`:`</w>`"), "end_of_word_suffix");
+    refused(MODEL(NONE ",`continuing_subword_prefix`:`_`"), "continuing_subword_prefix");
+    refused(MODEL(NONE ",`end_of_word_suffix`:`_`"), "end_of_word_suffix");
     refused(MODEL(NONE ",`fuse_unk`:1"), "true or false was expected");
     refused("{`model`:{`type`:`Unigram`,`vocab`:{},`merges`:[]}}", "model `Unigram`");
     refused("{`model`:7}", "object was expected");
@@ -75,8 +76,9 @@ static void test_refused_parts(void **state) {
     (void)state;
     refused(file_of(NONE, NULL, "{`type`:`StripAccents`}", NULL, NULL),
             "the normalizer `StripAccents`");
-    refused(file_of(NONE, NULL, NULL, "{`type`:`Bert\\u001b`}", NULL),
-            "the pre_tokenizer `Bert\\u001b`");
+    refused(file_of(NONE, NULL, NULL, "{`type`:`Bert\\u001b~`}", NULL),
+            "the pre_tokenizer `Bert\\u001b~`");
+    refused(file_of(NONE, NULL, NULL, "{`type`:``}", NULL), "the pre_tokenizer `` is not");
     refused(file_of(NONE, NULL, NULL, NULL, "{`type`:`WordPiece`}"), "the decoder `WordPiece`");
     refused(file_of(NONE, NULL, "{`type`:`Sequence`,`normalizers`:[{`type`:`NFC`},"
                     "{`type`:`Nmt`}]}", NULL, NULL), "`Nmt`");
@@ -105,14 +107,28 @@ static void test_refused_parts(void **state) {
     refused(file_of(NONE, TOKEN(1, " ", true, false, false, false, true),
                     "{`type`:`Strip`,`strip_left`:true,`strip_right`:true}", NULL, NULL),
             "becomes 0 bytes");
+    refused(file_of(NONE, NULL, NULL, NULL, "{`type`:`Strip`,`content`:`a`,`start`:-1,`stop`:0}"),
+            "a number is negative");
     refused(file_of("`vocab`:{`a`:1},`merges`:[]",
                     TOKEN(1, "x", true, false, false, false, false), NULL, NULL, NULL), "gaps");
 }
 
 /* Sequences inside each other up to a limit, and a list of steps up to another. */
 static void test_depth(void **state) {
-    char text[1 << 13];
+    char text[1 << 13], file[1 << 13];
     (void)state;
+    for (int depth = 8; depth < 10; depth++) {
+        size_t at = 0;
+        for (int i = 0; i < depth; i++)
+            at += (size_t)snprintf(text + at, sizeof text - at,
+                                   "{`type`:`Sequence`,`processors`:[");
+        at += (size_t)snprintf(text + at, sizeof text - at, "{`type`:`ByteLevel`}");
+        for (int i = 0; i < depth; i++) at += (size_t)snprintf(text + at, sizeof text - at, "]}");
+        snprintf(file, sizeof file, "{`model`:{`type`:`BPE`," NONE "},`post_processor`:%.4096s}",
+                 text);
+        if (depth == 8) mr_tokenizer_close(good(file));
+        else refused(file, "the post_processor `Sequence` is not supported");
+    }
     for (int depth = 7; depth < 10; depth++) {
         size_t at = 0;
         for (int i = 0; i < depth; i++)

@@ -1,19 +1,13 @@
 /* tokenizer.json: the byte alphabet, decoders, and special tokens. */
 #include "tests/hf_samples.h"
 
-/* All 256 bytes, each as the character that stands for it: itself where printable, else 256 + n. */
 static void test_byte_level(void **state) {
-    char model[1 << 13], text[2] = {0}, want[16];
-    size_t at = (size_t)snprintf(model, sizeof model, "`vocab`:{");
+    const char *model = byte_alphabet();
+    char text[2] = {0}, want[16];
     (void)state;
-    for (int b = 0, n = 0; b < 256; b++) {
-        bool same = (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
-        at += (size_t)snprintf(model + at, sizeof model - at, "%s`\\u%04x`:%d", b > 0 ? "," : "",
-                               (unsigned)(same ? b : 256 + n++), b);
-    }
-    snprintf(model + at, sizeof model - at, "},`merges`:[]");
-    mr_tokenizer *t = good(file_of(model, TOKEN(256, "[X] \\u20ac", false, false, false, false,
-                                                false), NULL, "{`type`:`ByteLevel`,"
+    static const char added[] = TOKEN(256, "[X] \\u20ac", false, false, false, false, false) ","
+                                TOKEN(257, "\\u0144", false, false, false, false, false);
+    mr_tokenizer *t = good(file_of(model, added, NULL, "{`type`:`ByteLevel`,"
                                    "`add_prefix_space`:false,`use_regex`:false}",
                                    "{`type`:`ByteLevel`}"));
     for (int b = 0; b < 128; b++) {
@@ -25,14 +19,15 @@ static void test_byte_level(void **state) {
     IDS(t, "a\xE2\x82" "b\xFF", "97 239 191 189 98 239 191 189"); /* one U+FFFD per bad part */
     TEXT(t, "a\xE2\x82\xAC", 97, 226, 130, 172);
     TEXT(t, "\xEF\xBF\xBD" "a\xEF\xBF\xBD", 226, 130, 97, 240, 159, 153);
+    TEXT(t, "\xEF\xBF\xBD\x7F\xEF\xBF\xBD\xEF\xBF\xBD", 226, 130, 127, 226, 130, 192);
     TEXT(t, "a[X] \xE2\x82\xAC", 97, 256); /* not all of its characters are bytes: as it is */
+    TEXT(t, "a\xC5\x84", 97, 257); /* the alphabet ends at U+0143 */
     mr_tokenizer_close(t);
     t = good(file_of(model, NULL, NULL, "{`type`:`ByteLevel`,`add_prefix_space`:true}", NULL));
     IDS(t, "a", "32 97");
     IDS(t, " a", "32 97");
     mr_tokenizer_close(t);
 }
-
 
 static void test_decode(void **state) {
     static const char model[] = "`vocab`:{`" SP "a`:0,`b`:1,`<0xC3>`:2,`<0xa9>`:3,`  `:4,"
@@ -60,6 +55,14 @@ static void test_decode(void **state) {
     t = good(file_of(model, NULL, NULL, NULL, "{`type`:`Strip`,`content`:` `,`start`:1,"
                      "`stop`:2}"));
     TEXT(t, "b", 4, 1, 4);
+    mr_tokenizer_close(t);
+    t = good(file_of("`vocab`:{`  a  `:0},`merges`:[]", NULL, NULL, NULL,
+                     "{`type`:`Strip`,`content`:` `,`start`:1,`stop`:1}"));
+    TEXT(t, " a ", 0);
+    mr_tokenizer_close(t);
+    t = good(file_of("`vocab`:{`<0x41>`:0,`<0x+A>`:1,`<0x9Z>`:2,`<0xZ9>`:3,`<0y41>`:4},"
+                     "`merges`:[]", NULL, NULL, NULL, "{`type`:`ByteFallback`}"));
+    TEXT(t, "A\n<0x9Z><0xZ9><0y41>", 0, 1, 2, 3, 4); /* two hexadecimal digits, or no byte */
     mr_tokenizer_close(t);
 }
 

@@ -112,6 +112,27 @@ static void test_metaspace(void **state) {
     RUN(list);
 }
 
+#define ONE_BY_ONE "`vocab`:{`" SP "`:0,`a`:1,`b`:2,`x`:3,`\\u00e9`:4},`merges`:[]"
+#define CUT_AT(text) SPLIT("`String`:`" text "`", "Isolated", "false")
+#define STEPS(steps) "{`type`:`Sequence`,`pretokenizers`:[" steps "]}"
+
+/* "first": what stands for the first character of the text, through normalizers and cuts. */
+static void test_metaspace_first(void **state) {
+    static const example list[] = {
+        {ONE_BY_ONE, NULL, "{`type`:`NFC`}",
+         STEPS(CUT_AT("\\u00e9") "," METASPACE("first", "false")),
+         {"\xC3\xA9" "a", "0 4 1", "e\xCC\x81" "a", "0 4 1"}},
+        {ONE_BY_ONE, NULL, NULL,
+         STEPS(METASPACE("never", "false") "," CUT_AT("b") "," METASPACE("first", "false")),
+         {"ab", "0 1 2", "ba", "0 2 1"}},
+        {ONE_BY_ONE, NULL, "{`type`:`Prepend`,`prepend`:` x`}",
+         STEPS(METASPACE("never", "false") "," CUT_AT("x") "," METASPACE("first", "false")),
+         {"ab", "0 0 3 0 1 2", "a b", "0 0 3 0 1 0 2"}},
+    };
+    (void)state;
+    RUN(list);
+}
+
 #define LETTERS "`vocab`:{`a`:0,`b`:1,` `:2,`1`:3,`.`:4,`a1`:5,` a`:6,`a `:7," \
     "`aa`:8,`11`:9,`'s`:10,`  `:11,`b.`:12,`1.`:13},`merges`:[],`ignore_merges`:true"
 
@@ -132,6 +153,28 @@ static void test_splits(void **state) {
         {LETTERS, NULL, NULL, "{`type`:`WhitespaceSplit`}", {" a1\t b.", "5 12"}},
         {LETTERS, NULL, NULL, SPLIT("`Regex`:`" GPT2 "`", "Isolated", "false"),
          {"a1's a  a", "0 3 10 6 2 6", "a  ", "0 11"}},
+    };
+    (void)state;
+    RUN(list);
+}
+
+#define LLAMA3(digits) \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}" digits \
+    "| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+"
+#define WORDS "`vocab`:{`a`:0,`b`:1,` `:2,`\\n`:3,`\\r`:4,`!`:5,`1`:6,`'`:7,`s`:8,`S`:9," \
+    "`\\u017f`:10,` a`:11,` b`:12,`!a`:13,`\\na`:14,`\\r\\n`:15,` \\n\\n`:16,`111`:17," \
+    "`'\\u017f`:18,`'S`:19,`!!\\n\\n`:20,` !`:21,`  \\n \\r`:22,` \\n`:23,`'a`:24,`  `:25}," \
+    "`merges`:[],`ignore_merges`:true"
+
+/* The words that Split gives with these patterns in tokenizers 0.23.3, as ids of whole words. */
+static void test_llama3(void **state) {
+    static const example list[] = {
+        {WORDS, NULL, NULL, SPLIT("`Regex`:`" LLAMA3("{1,3}") "`", "Isolated", "false"),
+         {"a b", "0 12", "!a", "13", "\na", "3 0", "\r\na", "15 0", " \n\n  a", "16 2 11",
+          "1111111", "17 17 6", "'\xC5\xBF" "a", "18 0", "a'Sb'a", "0 19 1 24",
+          "a!!\n\nb !a", "0 20 1 21 0", "  \n \r b", "22 12", "a \n", "0 23", "a  ", "0 25"}},
+        {WORDS, NULL, NULL, SPLIT("`Regex`:`" LLAMA3("") "`", "Isolated", "false"),
+         {"111", "6 6 6", "a 1", "0 2 6"}},
     };
     (void)state;
     RUN(list);
@@ -158,37 +201,12 @@ static void test_normalizers(void **state) {
     RUN(list);
 }
 
-/* 10,000 letters, marks and blanks: nothing is quadratic, and the result is right. */
-static void test_long(void **state) {
-    static char text[200001];
-    mr_ids ids = {0};
-    (void)state;
-    memset(text, 'a', 200000);
-    const char *blank = TOKEN(7, " ", false, false, true, false, false);
-    mr_tokenizer *t = good(file_of(ABC ",`merges`:[`a a`]", blank, NULL, NULL, NULL));
-    assert_int_equal(mr_tokenizer_encode(t, text, 200000, &ids, NULL), MR_OK);
-    assert_int_equal(ids.count, 100000);
-    memset(text, ' ', 200000);
-    ids.count = 0;
-    assert_int_equal(mr_tokenizer_encode(t, text, 200000, &ids, NULL), MR_OK);
-    assert_int_equal(ids.count, 200000); /* each blank is found, though the first took them all */
-    mr_tokenizer_close(t);
-    t = good(file_of("`vocab`:{`\\u0301`:0,`\\u0323`:1},`merges`:[]", NULL,
-                     "{`type`:`NFC`}", NULL, NULL));
-    for (int i = 0; i < 200000; i += 4) memcpy(text + i, "\xCC\x81\xCC\xA3", 4);
-    ids.count = 0;
-    assert_int_equal(mr_tokenizer_encode(t, text, 200000, &ids, NULL), MR_OK);
-    assert_int_equal(ids.count, 100000);
-    assert_int_equal(ids.id[49999] * 10 + ids.id[50000], 10); /* sorted: all below, then above */
-    mr_ids_free(&ids);
-    mr_tokenizer_close(t);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_merges), cmocka_unit_test(test_unknown), cmocka_unit_test(test_added),
-        cmocka_unit_test(test_metaspace), cmocka_unit_test(test_splits),
-        cmocka_unit_test(test_normalizers), cmocka_unit_test(test_long),
+        cmocka_unit_test(test_metaspace), cmocka_unit_test(test_metaspace_first),
+        cmocka_unit_test(test_splits), cmocka_unit_test(test_llama3),
+        cmocka_unit_test(test_normalizers),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

@@ -59,6 +59,9 @@ static void test_splits(void **state) {
         {"\n \r\n\n  \n  b", "\n \r\n\n  \n| | b"}, {"\n\n", "\n\n"}, {"\ra", "\r|a"},
         {" \xC2\xA0\xE3\x80\x80", " \xC2\xA0\xE3\x80\x80"}, {"\xC2\xA0 1", "\xC2\xA0| |1"},
         {" 12", " |1|2"}, {"\xC2\xBD\xE2\x85\xA7", "\xC2\xBD|\xE2\x85\xA7"},
+        {"a\xF0\x9F\x99\x82" "b", "a|\xF0\x9F\x99\x82" "b"}, /* a sign, a letter, a number */
+        {"a\xF0\xA0\x80\x80" "b", "a\xF0\xA0\x80\x80" "b"},
+        {"a\xF0\x9D\x9F\x99" "b", "a|\xF0\x9D\x9F\x99|b"},
         {"\xF0\x9F\x99\x82 x", "\xF0\x9F\x99\x82| x"}, {" \xF0\x9F\x99\x82", " \xF0\x9F\x99\x82"},
     };
     (void)state;

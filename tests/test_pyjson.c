@@ -70,6 +70,7 @@ static void test_strings(void **state) {
         {"\"\\ud83d\\ude00\"", "\"\xF0\x9F\x98\x80\""},
         {"\"\\ud83d\\u0041\"", "\"\xED\xA0\xBD" "A\""},
         {"\"\\ude00\\ud83d\"", "\"\xED\xB8\x80\xED\xA0\xBD\""},
+        {"\"\\ud83d\\udbff\"", "\"\xED\xA0\xBD\xED\xAF\xBF\""},
         {"\"\\ud83d\\ud83d\\ude00\"", "\"\xED\xA0\xBD\xF0\x9F\x98\x80\""},
     };
     (void)state;

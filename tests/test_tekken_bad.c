@@ -113,14 +113,16 @@ static void test_sections(void **state) {
         const char *version, *more, *reason;
     } cases[] = {
         {"v13", ",\"multimodal\":{},\"special_tokens\":[]", "\"multimodal\", which ended with v11"},
-        {"v13", ",\"model_settings_builder\":{},\"special_tokens\":[]", "does not know"},
+        {"v13", ",\"model_settings_builder\":{},\"special_tokens\":[]",
+         "tekken.json: has \"model_settings_builder\", which version v13 does not know"},
         {"v15", "", "has no special_tokens"},
         {"v7", ",\"special_tokens\":{}", "a list was expected"},
         {"v7", ",\"special_tokens\":[1]", "an object was expected"},
         {"v7", ",\"special_tokens\":[{\"rank\":1,\"token_str\":\"a\"}]", "[0] has rank 1"},
         {"v7", ",\"special_tokens\":[{\"rank\":0,\"token_str\":null}]", "a string was expected"},
         {"v7", ",\"special_tokens\":[{\"rank\":0}]", "once each, found 1 and 0"},
-        {"v7", ",\"special_tokens\":[{\"rank\":0,\"token_str\":\"\\udc00\"}]", "half of a"},
+        {"v7", ",\"special_tokens\":[{\"rank\":0,\"token_str\":\"\\udc00\"}]",
+         "special_tokens[0] is half of a surrogate pair or longer than 65536 bytes"},
         {"v7", ",\"special_tokens\":[{\"rank\":0,\"token_str\":\"a\"},"
                "{\"rank\":1,\"token_str\":\"a\"}]",
          "special_tokens[0] and special_tokens[1] are equal"},

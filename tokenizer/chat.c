@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "tokenizer/chat_request.h"
+#include "tokenizer/lists.h"
 #include "tokenizer/utf8.h"
 
 static mr_status version_of(const mr_tokenizer *tokenizer, const char *name, int *out,

@@ -111,7 +111,7 @@ static mr_status string(reader *r, mr_py_span *out) {
 
 /* ---- numbers and words --------------------------------------------------------------------- */
 
-/* A copy that ends in NUL, as strtod needs it: memory of the arena has room for one, and is zero. */
+/* A copy that ends in NUL, as strtod needs it: the arena has room for one, and is zero. */
 static mr_status real_number(reader *r, const char *from, mr_py *out) {
     const idx count = r->at - from;
     char *copy = mr_py_alloc(r->arena, count, 1, r->err);

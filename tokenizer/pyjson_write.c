@@ -31,18 +31,17 @@ static const char *escape_of(unsigned char byte, char hex[8]) {
 
 mr_status mr_py_write_string(mr_py_span string, mr_text *out, mr_err *err) {
     char hex[8];
-    idx from = 0; /* what is not written yet starts here */
+    idx from = 0; /* what is not written yet starts here; the closing quote ends the last part */
     mr_status status = put(out, "\"", err);
-    for (idx i = 0; i < string.count && status == MR_OK; i++) {
-        const char *escape = escape_of((unsigned char)string.byte[i], hex);
+    for (idx i = 0; i <= string.count && status == MR_OK; i++) {
+        const char *escape =
+            i < string.count ? escape_of((unsigned char)string.byte[i], hex) : "\"";
         if (escape == NULL) continue;
         status = mr_text_append(out, string.byte + from, i - from, err);
         if (status == MR_OK) status = put(out, escape, err);
         from = i + 1;
     }
-    if (status == MR_OK && string.count > from)
-        status = mr_text_append(out, string.byte + from, string.count - from, err);
-    return status == MR_OK ? put(out, "\"", err) : status;
+    return status;
 }
 
 /* 17 digits always read back, so the search ends. */
