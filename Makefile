@@ -50,7 +50,8 @@ ONCE   := $(filter-out $(TWICE:%=ref/%.c),$(wildcard ref/*.c)) $(wildcard weight
 OBJ    := $(ONCE:%.c=$(BUILD)/%.o) $(foreach f,$(TWICE),$(BUILD)/ref/$(f)_f32.o $(BUILD)/ref/$(f)_f64.o)
 CLI    := $(patsubst %.c,$(BUILD)/%.o,$(wildcard cli/*.c))
 LIB    := $(BUILD)/libmistral-ref.a
-TESTS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
+ONLY    =# make test ONLY="moe rope": these tests alone
+TESTS  := $(patsubst %.c,$(BUILD)/%,$(or $(ONLY:%=tests/test_%.c),$(wildcard tests/test_*.c)))
 Q      := $(if $(filter 1,$(V)),,@)
 SAY     = @echo "  $(CC) $(@:$(BUILD)/%=%)"
 PYTHON  = golden/.venv/bin/python
@@ -206,7 +207,7 @@ tsan-loops: $(BUILD)/mistral-ref
 	$< trace weights/tiny -p "$$(head -c 1500 docs/STYLE.md)" --grad --only grad.norm -o $(BUILD)/dense.npz
 	$< trace golden/cases/mixtral_e5k2 --tokens $$(seq 1500 | sed 's/.*/3/' | paste -sd,) --grad --only grad.norm -o $(BUILD)/moe.npz
 
-valgrind:       ## the tests under valgrind memcheck
+valgrind:       ## the tests under valgrind memcheck (an hour; ONLY="npz moe" for some)
 	@MR_WRAP="valgrind -q --error-exitcode=99 --leak-check=full" $(MAKE) --no-print-directory test OMP=0
 
 msan:           ## the tests under MemorySanitizer (clang; tests/msan.sh says what is not seen)

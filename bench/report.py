@@ -57,7 +57,7 @@ FULL = {
                 "bf16", "memory"),
 }
 PROGRAMS = {  # rounds, arguments after the models, whether it runs with every number of threads
-    "limits": (5, [], True), "decode": (7, [], True), "prefill": (3, [], True),
+    "limits": (5, [], True), "decode": (7, [], True), "prefill": (2, [], True),
     "train": (3, [], True), "growth": (5, [], False), "memory": (1, ["{tokens}"], False),
     "trace": (2, ["{folder}"], False), "experts": (3, [], True), "stream": (3, [], False),
 }
