@@ -1,6 +1,6 @@
 /* The verifier on real ports: Hugging Face's own runs never fail, seeded faults are found and
  * explained. */
-#include "tests/scratch.h"
+#include "tests/models.h"
 
 #include "golden/replay_cause.h"
 #include "weights/checkpoint.h"
@@ -115,6 +115,37 @@ static void test_sparse_capture(void **state) {
     check_fault("--window 6 --only '*[.]h'", "f32", "layers.0.h", "sliding window of 6");
 }
 
+/* All experts have the same logits, and the port takes the second and the sixth instead of the
+ * first two. Nobody recorded that: no token's rows can be judged. */
+static void test_a_choice_that_nobody_recorded(void **state) {
+    mr_err err = {0};
+    mr_checkpoint c;
+    verified v;
+    char command[1024];
+    (void)state;
+    assert_int_equal(mr_checkpoint_open(MODEL, &c, &err), MR_OK);
+    for (int port = 0; port < 2; port++) {
+        for (idx l = 0; l < c.model.config.n_layers; l++) {
+            mr_layer *layer = &c.model.layers[l];
+            const mr_ffn first = layer->ffn[0];
+            layer->gate.row_stride = 0;   /* every row is the first */
+            if (port == 1) layer->ffn[0] = layer->ffn[5], layer->ffn[5] = first;
+        }
+        if (mr_checkpoint_save(&c.model, scratch(port ? "port" : "golden"), MR_LAYOUT_NATIVE, true,
+                               MR_F32, &err)) fail_msg("%s", err.text);
+    }
+    mr_checkpoint_close(&c);
+    for (int recorded = 0; recorded < 2; recorded++) {
+        snprintf(command, sizeof command, "./mistral-ref trace %s --tokens 1,5,3,7 --only '%s' "
+                 "-o %s", scratch("port"), recorded ? "*[hs]" : "*[.]h", scratch("port.npz"));
+        assert_int_equal(system(command), 0);
+        assert_int_equal(open_and_verify(scratch("golden"), scratch("port.npz"), "f32", &v),
+                         recorded ? MR_DISAGREE : MR_OK);
+        close_verified(&v);
+    }
+    drop(scratch("port")), drop(scratch("golden"));
+}
+
 static void test_nothing_in_common(void **state) {
     (void)state;
     verified v;
@@ -131,6 +162,7 @@ int main(void) {
         cmocka_unit_test(test_no_false_alarm),
         cmocka_unit_test(test_faults_and_causes),
         cmocka_unit_test(test_sparse_capture),
+        cmocka_unit_test(test_a_choice_that_nobody_recorded),
         cmocka_unit_test(test_nothing_in_common),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
