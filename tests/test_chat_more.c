@@ -166,6 +166,8 @@ static void test_patterns(void **state) {
         {PATTERN("[\xC4\x80-\xC3\xA9]"), "look at \"pattern\""},
         {PATTERN("[\\\\A]"), "look at \"pattern\""},
         {PATTERN("(a)(?(/1)b)"), "look at \"pattern\""},
+        {PATTERN("(?<=(?(/1)b|c))"), "look at \"pattern\""},
+        {PATTERN("(?(!!!!!!!!!!!!!!!!!!!!!!!!)b)"), "look at \"pattern\""},
         {PATTERN("\\\\8"), "look at \"pattern\""},
         {PATTERN("(?#note"), "look at \"pattern\""},
         {PATTERN("(a)\\\\11"), "look at \"pattern\""},

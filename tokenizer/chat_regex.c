@@ -89,8 +89,9 @@ static idx condition(mr_re *p) {
     idx group = 0;
     if (is_identifier(name)) return group_named(p, name);
     for (idx i = 0; i < name.count; i++) {
-        if (name.byte[i] < '0' || name.byte[i] > '9') mr_re_fails(p);
-        if (group < MR_RE_GROUPS) group = group * 10 + (name.byte[i] - '0');
+        const bool digit = name.byte[i] >= '0' && name.byte[i] <= '9';
+        if (!digit) mr_re_fails(p);
+        else if (group < MR_RE_GROUPS) group = group * 10 + (name.byte[i] - '0');
     }
     if (group == 0) mr_re_fails(p);
     if (group > p->wanted) p->wanted = group;
