@@ -4,6 +4,7 @@
 report.py [--scratch FOLDER] [--least 1000]: with fewer results than that only the table is printed."""
 
 import argparse
+import glob
 import json
 import os
 import sys
@@ -114,6 +115,13 @@ def survivor(r, why):
     return f'* {path}:{r["line"]} {code(before)} -> {code(after) if after else "nothing"}\n  {reason}'
 
 
+def untouched(results):
+    """A score says nothing of files that no mutant is of."""
+    seen = {r['key'][0] for r in results}
+    files = [p for folder in FOLDERS for p in sorted(glob.glob(f'{folder}/*.c')) if p not in seen]
+    return f'Files without a mutant in this sample: {", ".join(files) or "none"}.'
+
+
 def report(scratch, least=1000):
     why = explanations()
     results = present(read_log(os.path.join(scratch, 'log.jsonl')))
@@ -125,7 +133,8 @@ def report(scratch, least=1000):
     print('\n'.join(by_folder))
     if len(results) >= least:
         with open('docs/MUTANTS.md', 'w') as f:
-            f.write('\n'.join([HEAD, *by_folder, '', '## By kind', '', *by_kind, '', '## Survivors', '']
+            f.write('\n'.join([HEAD, *by_folder, '', untouched(results), '', '## By kind', '', *by_kind, '',
+                               '## Survivors', '']
                               + [survivor(r, why) for r in alive if not is_open(r, why)]) + '\n')
     unexplained = [r for r in alive if tuple(r['key'][:3]) not in why]
     for r in unexplained:
