@@ -1,7 +1,9 @@
 /* Shared by the benchmarks. */
-#define _GNU_SOURCE   /* madvise */
+#define _GNU_SOURCE   /* madvise, posix_fadvise */
+#define _FILE_OFFSET_BITS 64
 #include "bench/measure.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,6 +135,15 @@ double mr_private_bytes(void) {
 }
 
 /* ---- models ---------------------------------------------------------------------------------- */
+
+int mr_open_cold(const char *path) {
+    const int fd = open(path, O_RDONLY);
+    if (fd < 0 || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) != 0) {
+        perror(path);
+        exit(MR_BAD);
+    }
+    return fd;
+}
 
 void mr_bench_stop(const mr_err *err) {
     fprintf(stderr, "bench: %s\n", err->text);

@@ -44,6 +44,9 @@ double mr_private_bytes(void);
 /* GFLOP/s of OpenBLAS for two n x n matrices; 0 in a build without it. */
 double mr_gemm_rate(mr_precision precision, idx n);
 
+/* Opens a file for reading with nothing of it in memory, or stops with a message. */
+int mr_open_cold(const char *path);
+
 /* Stops with a message. */
 void mr_bench_stop(const mr_err *err);
 

@@ -3,12 +3,10 @@
  * fraction of sgemm's. Run it where memory is limited (bench/report.py does) to see a model larger
  * than memory; the hash of the logits tells whether anything changed. Asserts nothing.
  *     stream MODEL... [--threads N] [--rounds N] [--json] */
-#define _POSIX_C_SOURCE 200112L   /* posix_fadvise */
+#define _POSIX_C_SOURCE 200112L   /* read */
 #define _FILE_OFFSET_BITS 64
 
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "bench/measure.h"
@@ -16,27 +14,17 @@
 
 enum { TOKENS = 256, BLOCK = 1 << 22 };
 
-/* Opens the file with none of it in memory. */
-static int open_cold(const char *path) {
-    const int fd = open(path, O_RDONLY);
-    if (fd < 0 || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) != 0) {
-        perror(path);
-        exit(MR_BAD);
-    }
-    return fd;
-}
-
 /* Gigabytes per second of reading the file from its beginning to its end; nothing of it stays in
  * memory. */
 static double disk_rate(const char *path) {
     static char block[BLOCK];
-    const int fd = open_cold(path);
+    const int fd = mr_open_cold(path);
     double bytes = 0;
     const double start = mr_now();
     for (ssize_t n = 1; n > 0; bytes += (double)n) n = read(fd, block, sizeof block);
     const double seconds = mr_now() - start;
     close(fd);
-    close(open_cold(path));
+    close(mr_open_cold(path));
     return 1e-9 * bytes / seconds;
 }
 

@@ -3,7 +3,7 @@
  * grows with the number of tensors. MB are those of the tensors; what is read was put out of memory
  * before. Asserts nothing.
  *     trace FOLDER [--threads N] [--rounds N] [--json] */
-#define _POSIX_C_SOURCE 200112L   /* posix_fadvise */
+#define _POSIX_C_SOURCE 200112L   /* fsync */
 #define _FILE_OFFSET_BITS 64
 
 #include <fcntl.h>
@@ -137,13 +137,6 @@ static double inflating(void) {
     return mr_now() - start;
 }
 
-/* Puts the file out of memory. */
-static void forget(const char *path) {
-    const int fd = open(path, O_RDONLY);
-    if (fd < 0 || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) != 0) stop(path);
-    close(fd);
-}
-
 /* Seconds of reading a file, and the bytes read, if wanted. */
 static double reading(const char *path, char *bytes, size_t room, size_t *got) {
     const double start = mr_now();
@@ -179,11 +172,11 @@ static void measure(const char *folder, const char *kind, times *write, times *c
     write->zlib = deflating();
     compared->zlib = inflating();
     write->ours = write_trace(golden, &write->grows);
-    forget(golden), forget(port);
+    close(mr_open_cold(golden)), close(mr_open_cold(port));
     compared->disk = reading(port, bytes, sizeof bytes, &count);
     compared->disk += reading(golden, bytes, sizeof bytes, &count);
     write->disk = writing(plain, bytes, count);
-    forget(golden), forget(port);
+    close(mr_open_cold(golden)), close(mr_open_cold(port));
     compared->ours = compare(golden, port, &compared->grows);
     remove(golden), remove(port), remove(plain);
 }

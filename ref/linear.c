@@ -46,7 +46,10 @@ static idx side_by_side(void) {
 
 /* How many of n rows or columns each of them takes. An expert's few tokens are too little work for
  * OpenBLAS' own threads, which wait for each other inside a product. */
-static idx share_of(idx n) { return (n + side_by_side() - 1) / side_by_side(); }
+static idx share_of(idx n) {
+    const idx parts = side_by_side();
+    return (n + parts - 1) / parts;
+}
 
 /* Every thread multiplies its share of W's rows, as many at a time as its share of the scratch
  * holds. */

@@ -113,29 +113,28 @@ static void test_refused_parts(void **state) {
                     TOKEN(1, "x", true, false, false, false, false), NULL, NULL, NULL), "gaps");
 }
 
+/* A step inside `depth` sequences. */
+static void nested(char *text, size_t room, int depth, const char *steps, const char *inner) {
+    size_t at = 0;
+    for (int i = 0; i < depth; i++)
+        at += (size_t)snprintf(text + at, room - at, "{`type`:`Sequence`,`%s`:[", steps);
+    at += (size_t)snprintf(text + at, room - at, "{`type`:`%s`}", inner);
+    for (int i = 0; i < depth; i++) at += (size_t)snprintf(text + at, room - at, "]}");
+}
+
 /* Sequences inside each other up to a limit, and a list of steps up to another. */
 static void test_depth(void **state) {
     char text[1 << 13], file[1 << 13];
     (void)state;
     for (int depth = 8; depth < 10; depth++) {
-        size_t at = 0;
-        for (int i = 0; i < depth; i++)
-            at += (size_t)snprintf(text + at, sizeof text - at,
-                                   "{`type`:`Sequence`,`processors`:[");
-        at += (size_t)snprintf(text + at, sizeof text - at, "{`type`:`ByteLevel`}");
-        for (int i = 0; i < depth; i++) at += (size_t)snprintf(text + at, sizeof text - at, "]}");
+        nested(text, sizeof text, depth, "processors", "ByteLevel");
         snprintf(file, sizeof file, "{`model`:{`type`:`BPE`," NONE "},`post_processor`:%.4096s}",
                  text);
         if (depth == 8) mr_tokenizer_close(good(file));
         else refused(file, "the post_processor `Sequence` is not supported");
     }
     for (int depth = 7; depth < 10; depth++) {
-        size_t at = 0;
-        for (int i = 0; i < depth; i++)
-            at += (size_t)snprintf(text + at, sizeof text - at,
-                                   "{`type`:`Sequence`,`normalizers`:[");
-        at += (size_t)snprintf(text + at, sizeof text - at, "{`type`:`NFC`}");
-        for (int i = 0; i < depth; i++) at += (size_t)snprintf(text + at, sizeof text - at, "]}");
+        nested(text, sizeof text, depth, "normalizers", "NFC");
         if (depth <= 8) mr_tokenizer_close(good(file_of(NONE, NULL, text, NULL, NULL)));
         else refused(file_of(NONE, NULL, text, NULL, NULL), "inside each other");
     }
