@@ -30,7 +30,7 @@ static mr_status same_file(const char *a, const char *b, bool *same, mr_err *err
 }
 
 mr_status mr_compare_inputs(const mr_comparison *c, mr_err *err) {
-    bool same;
+    bool same = false;
     if (same_file(c->args->model, c->args->file, &same, err)) return MR_BAD;
     if (same && c->args->against == NULL)
         return mr_fail(err, MR_PROVES_NOTHING,
