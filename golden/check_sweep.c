@@ -6,8 +6,8 @@
 /* Sizes of one test; what an operation does not use is ignored. Every size differs from the others
  * where a mistaken one must not come out right (heads, groups, head_dim, widths). */
 static const struct {
-    int64_t tokens, width, outputs, heads, kv_heads, head_dim, window, seen, slots, vocab, experts,
-            chosen;
+    idx tokens, width, outputs, heads, kv_heads, head_dim, window, seen, slots, vocab, experts,
+        chosen;
 } sizes[] = {
     {1, 127, 33, 6, 2, 16, 0, 131, 160, 33, 5, 2},
     {33, 31, 127, 6, 2, 16, 0, 0, 33, 31, 8, 2},

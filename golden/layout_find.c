@@ -21,8 +21,7 @@ static bool only_reshaped(const mr_tensor *a, const mr_tensor *b) {
     return x == y && !(first && second);
 }
 
-/* The candidate is a view of what the entry shows; together they are a view of the source. */
-static void apply(mr_layout_search *s, mr_mapping_entry *entry, const mr_view *found) {
+void mr_layout_apply(mr_layout_search *s, mr_mapping_entry *entry, const mr_view *found) {
     mr_view v = *found;
     v.source = entry->view.source;
     if (!mr_view_is_plain(&entry->view)) {
@@ -87,7 +86,7 @@ static void without_values(mr_layout_search *s, mr_mapping_entry *entry, lessons
     s->by_shape = l == NULL;
     mr_layout_orders(s);
     if (s->fits != 1) return;
-    apply(s, entry, &s->best.view);
+    mr_layout_apply(s, entry, &s->best.view);
     char words[MR_LAYOUT_WORDS + 64];
     snprintf(words, sizeof words, "%s%s (told by %s)", verb(s->best.words), s->best.words,
              l != NULL ? "another layer" : "its shape alone");
@@ -126,7 +125,7 @@ static void settle(mr_layout_search *s, mr_mapping_entry *entry, double plain, l
     snprintf(words, sizeof words, "%s%s%s%s", verb(s->best.words), s->best.words,
              unclear ? ", or " : "",
              unclear ? s->second.words : "");
-    apply(s, entry, &s->best.view);
+    mr_layout_apply(s, entry, &s->best.view);
     learn(all, s, s->best.words, false);
     mr_layout_note(s, unclear ? MR_LAYOUT_UNCLEAR : MR_LAYOUT_FOUND, words, before,
                    s->best.distance);
@@ -168,7 +167,7 @@ static void no_name(mr_layout_search *s) {
     const mr_view whole = s->map->entry[from].view;
     s->source_shape = mr_trace_tensor(s->map->port, whole.source);
     if (mr_mapping_add(s->map, s->want_shape->name, &whole, s->err) != MR_OK) return;
-    apply(s, &s->map->entry[s->map->count - 1], &best.view);
+    mr_layout_apply(s, &s->map->entry[s->map->count - 1], &best.view);
     mr_layout_note(s, MR_LAYOUT_FOUND, best.words, -1, best.distance);
 }
 

@@ -2,7 +2,6 @@
  * router's choices in another order. */
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "golden/layout_state.h"
 
@@ -86,8 +85,8 @@ static bool sort_row(const double *want, const double *got, idx K, idx base, idx
     return true;
 }
 
-/* Are the port's weights in the new order the golden ones? Choices that differ because an earlier
- * tensor does have other weights. */
+/* Are the port's weights in the new order the golden ones, to eight roundings of its type or 1e-4?
+ * Choices that differ because an earlier tensor does have other weights. */
 static bool weights_follow(mr_layout_search *s, idx layer, const idx *pick) {
     if (!load(s, layer, "router_weights", "router_weights")) return false;
     double error = 0, norm = 0;
@@ -113,17 +112,12 @@ void mr_layout_choices(mr_layout_search *s, idx layer) {
     }
     if (pick == NULL || moved == 0 || !weights_follow(s, layer, pick)) return;
     if (!load(s, layer, "router_experts", "router_experts")) return;
+    const mr_view order = {.scale = 1, .rank = 2, .dim = {rows, K}, .pick = pick};
     static const char *const parts[] = {"router_experts", "router_weights"};
     for (int i = 0; i < 2; i++) {
         char name[MR_NAME_LIMIT];
         snprintf(name, sizeof name, "layers.%td.%s", layer, parts[i]);
-        const idx at = mr_mapping_find(s->map, name);
-        if (at < 0 || mr_view_count(&s->map->entry[at].view) != s->count ||
-            !mr_view_is_plain(&s->map->entry[at].view)) continue;
-        mr_view *v = &s->map->entry[at].view;
-        v->pick = pick;
-        v->rank = 2;
-        memcpy(v->dim, (const idx[]){rows, K}, 2 * sizeof(idx));
+        mr_layout_apply(s, &s->map->entry[mr_mapping_find(s->map, name)], &order);
     }
     mr_layout_note(s, MR_LAYOUT_FOUND, "has the chosen experts of a token in another order",
                    mr_layout_distance(s->want, s->source, s->count), 0);

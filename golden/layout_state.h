@@ -49,6 +49,10 @@ void mr_layout_orders(mr_layout_search *s);
 void mr_layout_fused(mr_layout_search *s);
 void mr_layout_experts(mr_layout_search *s);
 
+/* layout_find.c: the candidate is a view of what the entry shows; together they are a view of the
+ * source. */
+void mr_layout_apply(mr_layout_search *s, mr_mapping_entry *entry, const mr_view *found);
+
 /* layout_pairs.c: w1 and w3 under each other's names, or inside the computation; the K choices of
  * the router in another order. */
 void mr_layout_gate_up(mr_layout_search *s, idx layer);

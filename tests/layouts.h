@@ -129,7 +129,9 @@ static inline void check_values(result *r, const char *part) {
         idx n, m, layer;
         if (strcmp(mr_layout_part(t->name, &layer), part) != 0 && strcmp(t->name, part) != 0)
             continue;
-        const mr_tensor *got = mr_trace_tensor(r->mapped, mr_trace_find(r->mapped, t->name));
+        const idx at = mr_trace_find(r->mapped, t->name);
+        if (at < 0) fail_msg("%s: not recognised", t->name);
+        const mr_tensor *got = mr_trace_tensor(r->mapped, at);
         assert_int_equal(got->rank, t->rank);
         double *want = load(r->golden, t->name, &n), *found = load(r->mapped, t->name, &m);
         assert_int_equal(n, m);

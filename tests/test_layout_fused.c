@@ -1,5 +1,5 @@
 /* Layouts of several tensors at once: fused projections, exchanged names, experts in one tensor,
- * choices in another order, keys permuted by the wrong head count. */
+ * keys permuted by the wrong head count. */
 #include "tests/layouts.h"
 
 #define T13    CASES "dense_gqa_w5/t13.f64.npz"
@@ -89,6 +89,25 @@ static void test_fused(void **state) {
     expect(T13, gone, 5, add_grouped, MR_LAYOUT_FOUND, "layers.0.q",
            "kv head by kv head, half-split rotary order", parts);
     expect(T13, gone, 5, add_grouped, MR_LAYOUT_FOUND, "layers.1.w3", "odd channels", parts);
+}
+
+/* A port that recorded nothing else. */
+static void test_only_fused(void **state) {
+    (void)state;
+    mr_err err = {0};
+    mr_trace *golden;
+    mr_trace_writer *w;
+    result r;
+    if (mr_trace_open(T13, &golden, &err) || mr_trace_create(scratch("port.npz"), 1, &w, &err))
+        fail_msg("%s", err.text);
+    add_blocks(golden, w);
+    if (mr_trace_finish(w, mr_trace_meta(golden), &err) != MR_OK) fail_msg("%s", err.text);
+    mr_trace_close(golden);
+    recognise(&r, T13, scratch("port.npz"), NULL);
+    check_values(&r, "q");
+    check_values(&r, "v");
+    check_values(&r, "w1");
+    done(&r);
 }
 
 /* ---- gate and up ----------------------------------------------------------------------------- */
@@ -257,17 +276,6 @@ static void test_experts(void **state) {
            "token by token", outs);
 }
 
-static idx other_slot(idx i) { return i / 2 % 3 == 0 ? i / 2 * 2 + 1 - i % 2 : i; }
-
-static void test_choices(void **state) {
-    (void)state;
-    const char *const parts[] = {"router_experts", "router_weights", NULL};
-    const change list[] = {{"router_experts", other_slot, 2, {T, K}, NULL},
-                           {"router_weights", other_slot, 2, {T, K}, NULL}};
-    expect(SPARSE, list, 2, NULL, MR_LAYOUT_FOUND, "layers.1.router_experts", "another order",
-           parts);
-}
-
 static int remove_all(void **state) {
     char command[700];
     (void)state;
@@ -277,9 +285,9 @@ static int remove_all(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fused),   cmocka_unit_test(test_exchanged),
+        cmocka_unit_test(test_fused),   cmocka_unit_test(test_only_fused),
+        cmocka_unit_test(test_exchanged),
         cmocka_unit_test(test_permuted_keys), cmocka_unit_test(test_experts),
-        cmocka_unit_test(test_choices),
     };
     return cmocka_run_group_tests(tests, scratch_open, remove_all);
 }

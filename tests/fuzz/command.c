@@ -34,20 +34,12 @@ static void clean_all(void) {
     rmdir(fixtures);
 }
 
-/* At most that many bytes, in whole lines: nobody waits for a long text to be scored. */
-static void copy(const char *from, const char *name, size_t most) {
-    static char bytes[1 << 20];
+static void write_file(const char *name, const void *bytes, size_t size) {
     char path[1100];
-    FILE *in = fopen(from, "rb"), *out;
-    FUZZ(in != NULL);
-    size_t size = fread(bytes, 1, sizeof bytes, in);
-    fclose(in);
-    for (; size > most; size--)
-        while (size > 1 && bytes[size - 2] != '\n') size--;
     snprintf(path, sizeof path, "%s/%s", fixtures, name);
-    out = fopen(path, "wb");
+    FILE *out = fopen(path, "wb");
     FUZZ(out != NULL && fwrite(bytes, 1, size, out) == size);
-    fclose(out);
+    FUZZ(fclose(out) == 0);
 }
 
 /* Runs the program in the folder; its message is left in `messages`. */
@@ -70,29 +62,67 @@ static int run(int argc, char **argv) {
     return status;
 }
 
-/* m: a model with a tokenizer; t.npz: a trace of it; data, requests. */
-static void make_fixtures(void) {
-    static char *trace[] = {(char *)"mistral-ref", (char *)"trace", (char *)"../m",
-                            (char *)"--tokens", (char *)"1,5,3", (char *)"-o",
-                            (char *)"../t.npz", NULL};
+/* A model of random weights; labels 0: a language model, else rows of its reward head. */
+static void make_model(const char *name, idx labels, uint64_t seed) {
+    static const char *const tokenizer = "tests/fuzz/corpus/sentencepiece/chat";
+    static unsigned char bytes[4096];
     char path[1100];
     mr_checkpoint made;
     mr_err err = {0};
+    const mr_config c = {.dim = 2, .n_layers = 1, .head_dim = 2, .hidden_dim = 2, .n_heads = 2,
+                         .n_kv_heads = 1, .vocab_size = mr_tokenizer_size(fuzz_tokenizer(tokenizer)),
+                         .n_labels = labels, .n_experts = 2, .n_experts_per_tok = 1,
+                         .norm_eps = 1e-5, .rope_theta = 1e4, .bos_id = 1, .eos_id = 2};
+    snprintf(path, sizeof path, "%s/%s", fixtures, name);
+    FUZZ_OK(mr_checkpoint_init(&c, seed, MR_F32, &made, &err), &err);
+    FUZZ_OK(mr_checkpoint_save(&made.model, path, MR_LAYOUT_HF, true, MR_F32, &err), &err);
+    mr_checkpoint_close(&made);
+    FILE *in = fopen(tokenizer, "rb");
+    FUZZ(in != NULL);
+    const size_t size = fread(bytes, 1, sizeof bytes, in);
+    fclose(in);
+    snprintf(path, sizeof path, "%s/tokenizer.model", name);
+    write_file(path, bytes, size);
+}
+
+/* A trace of ../m in ../name, with that window (NULL: none). */
+static void make_trace(const char *name, const char *window) {
+    char path[64];
+    char *words[] = {(char *)"mistral-ref", (char *)"trace", (char *)"../m", (char *)"--tokens",
+                     (char *)"1,15,3", (char *)"-o", path, (char *)"--window", (char *)window,
+                     NULL};
+    snprintf(path, sizeof path, "../%s", name);
+    if (window == NULL) words[7] = NULL;
+    FUZZ(run(window == NULL ? 7 : 9, words) == MR_OK);
+}
+
+/* m, r: a language and a reward model with their tokenizer, all so small that a command takes no
+ * longer than its system calls; t.npz, u.npz: traces of m that differ; data, requests. */
+static void make_fixtures(void) {
+    static const char sft[] =
+        "{\"text\":\"hello\"}\n"
+        "{\"input_ids\":[1,15,2],\"labels\":[-100,15,2]}\n"
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"h\"},"
+        "{\"role\":\"assistant\",\"content\":\"e\"}]}\n";
+    static const char dpo[] =
+        "{\"prompt_ids\":[1,15],\"chosen_ids\":[16,2],\"rejected_ids\":[17,2],\"margin\":0.5}\n"
+        "{\"prompt\":\"he\",\"chosen\":\"ll\",\"rejected\":\"o\"}\n";
+    static const char chat[] =
+        "{\"messages\":[{\"role\":\"system\",\"content\":\"h\"},{\"role\":\"user\",\"content\":\"e\"}],"
+        "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{}}}]}\n"
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"h\"},{\"role\":\"assistant\","
+        "\"content\":\"e\"},{\"role\":\"user\",\"content\":\"l\"}]}\n";
+    static const char map[] = "{\"tensors\":{\"logits\":{\"name\":\"logits\",\"steps\":[{\"scale\":1}]}}}";
+    char path[1100];
     snprintf(fixtures, sizeof fixtures, "%s.d", fuzz_path("command"));
     FUZZ(mkdir(fixtures, 0700) == 0);
     atexit(clean_all);
-    const idx V = mr_tokenizer_size(fuzz_tokenizer("golden/chat/small.model"));
-    const mr_config c = {.dim = 4, .n_layers = 2, .head_dim = 2, .hidden_dim = 3, .n_heads = 2,
-                         .n_kv_heads = 1, .vocab_size = V, .n_experts = 2, .n_experts_per_tok = 1,
-                         .norm_eps = 1e-5, .rope_theta = 1e4, .bos_id = 1, .eos_id = 2};
-    snprintf(path, sizeof path, "%s/m", fixtures);
-    FUZZ_OK(mr_checkpoint_init(&c, 1, MR_F32, &made, &err), &err);
-    FUZZ_OK(mr_checkpoint_save(&made.model, path, MR_LAYOUT_HF, true, MR_F32, &err), &err);
-    mr_checkpoint_close(&made);
-    copy("golden/chat/small.model", "m/tokenizer.model", 1 << 20);
-    copy("golden/trajectories/sft.jsonl", "sft.jsonl", 400);
-    copy("golden/trajectories/dpo.jsonl", "dpo.jsonl", 400);
-    copy("golden/chat/spm-v3.jsonl", "chat.jsonl", 2000);
+    make_model("m", 0, 1);
+    make_model("r", 1, 2);
+    write_file("sft.jsonl", sft, sizeof sft - 1);
+    write_file("dpo.jsonl", dpo, sizeof dpo - 1);
+    write_file("chat.jsonl", chat, sizeof chat - 1);
+    write_file("map.json", map, sizeof map - 1);
     snprintf(path, sizeof path, "%s/w", fixtures);
     FUZZ(mkdir(path, 0700) == 0);
     home = open(".", O_RDONLY | O_DIRECTORY);
@@ -100,7 +130,8 @@ static void make_fixtures(void) {
     nothing = open("/dev/null", O_RDWR);
     messages = memfd_create("messages", 0);
     FUZZ(home >= 0 && work >= 0 && nothing >= 0 && messages >= 0);
-    FUZZ(run(7, trace) == MR_OK);
+    make_trace("t.npz", NULL);
+    make_trace("u.npz", "1");
 }
 
 /* Options that name a file to read. */
@@ -112,14 +143,17 @@ static bool reads(const char *option) {
     return option[0] != '-';
 }
 
-/* False for words that could reach other files or run for long. */
+/* False for words that could reach other files or run for long: no number of three digits, and
+ * none of two where it could be a count. */
 static bool harmless(const char *word) {
+    const int most = word[0] == '-' || word[strspn(word, "0123456789")] == '\0' ? 1 : 2;
     int digits = 0;
+    if (strchr(word, '/') != NULL || strstr(word, "..") != NULL) return false;
     for (; *word != '\0'; word++) {
         digits = *word >= '0' && *word <= '9' ? digits + 1 : 0;
-        if (*word == '/' || digits > 2) return false;
+        if (digits > most) return false;
     }
-    return strstr(word, "..") == NULL;
+    return true;
 }
 
 /* The words, "@name" as "../name"; 0 when one is not harmless. */

@@ -121,6 +121,9 @@ def make_sentencepiece():
     trim = field(3, field(1, "x") + field(3, 1) + field(4, 1) + field(5, 1))
     save("sentencepiece", "trim", start + words + piece("[INST]", 0, 4) + piece("gone", 0, 5) +
          field(2, trainer + field(24, 1) + field(26, 1)) + trim)
+    controls = ("[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]",
+                "[TOOL_CALLS]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]")
+    save("sentencepiece", "chat", start + b"".join(piece(c, 0, 3) for c in controls) + words + field(2, trainer) + spec)
     mapped = field(3, field(1, "x") + field(2, charsmap([0x4f00, 0, 0x161], b"a\0")) + field(3, 1))
     save("sentencepiece", "mapped", start + words + field(2, trainer) + mapped)
 
@@ -274,11 +277,18 @@ def make_lines():
         lines = line.replace(" ", "\n")
         save("options", name, bytes([i + 15]) + lines.encode())
         if name != "selftest":
-            save("command", name, name + "\n" + lines.replace("m -o d", "m/config.json -o d"))
+            save("command", name, name + "\n" + lines.replace("m -o d", "m/config.json -o d").replace("64", "6"))
     for name, line in (("help", "--help"), ("version", "--version"), ("usage", "run --help"), ("wrong", "runs"),
                        ("paths", "compare @t.npz @t.npz --paths"), ("bare", "compare @t.npz @t.npz --json"),
                        ("chunk", "logits @m --tokens 1,2,3,4 --chunk 2 --window 2 --convention hf"),
                        ("dpo", "train dpo @m --data @dpo.jsonl -o r --steps 1 --batch 1"),
+                       ("other", "compare @t.npz @u.npz --model @m --junit j.xml --html h.html"),
+                       ("layers", "compare @t.npz @u.npz --paths --model @m --json"),
+                       ("named", "compare @t.npz @u.npz --map @map.json"),
+                       ("gradients", "trace @m --tokens 1,5,7 -o t.safetensors --grad --engine plain"),
+                       ("reward", "train reward @m --data @dpo.jsonl -o r --steps 2 --valid @dpo.jsonl --curve c.svg"),
+                       ("rl", "train rl @m --data @dpo.jsonl -o r --steps 1 --reward-model @r --max-new 3 --samples 2"),
+                       ("ppo", "train rl @m --data @dpo.jsonl -o r --steps 1 --reward-model @r --max-new 2 --method ppo"),
                        ("dry", "train reward @m --data @dpo.jsonl -o r --dry-run --json")):
         save("command", name, line.replace(" ", "\n"))
 

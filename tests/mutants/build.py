@@ -132,6 +132,27 @@ class Build:
         subprocess.run([*command, '-shared', '-o', f'{folder}/libmutant.so', *objects], check=True)
 
 
+def wants_to_run(pid):
+    """Whether a thread of the process or of what it started runs, or waits for a processor or a disk."""
+    parent, running = {}, []
+    for path in glob.glob('/proc/[0-9]*/task/*/stat'):
+        try:
+            with open(path) as f:
+                state, above = f.read().rpartition(')')[2].split()[:2]
+        except OSError:     # ended meanwhile
+            continue
+        process = int(path.split('/')[2])
+        parent[process] = int(above)
+        if state in 'RD':
+            running.append(process)
+    for process in running:
+        while process not in (pid, 0, None):
+            process = parent.get(process)
+        if process == pid:
+            return True
+    return False
+
+
 class Runner:
     """Runs one test program after the other, each under limits of processor time and of patience."""
 
@@ -145,10 +166,11 @@ class Runner:
         threading.Thread(target=self.watch, daemon=True).start()
 
     def watch(self):
-        """Counts seconds of its own running, so that a paused machine does not look like a hang."""
+        """Counts seconds in which the test waits for something else than a processor or a disk, so that
+        a busy or paused machine does not look like a hang."""
         while True:
             time.sleep(1)
-            self.ticks += 1
+            self.ticks += self.process is not None and not wants_to_run(self.process.pid)
             if self.process is not None and self.ticks > self.patience:
                 self.process.kill()
 

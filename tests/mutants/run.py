@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Mutation testing: changes one place of the sources at a time and asks whether a test fails.
 
-run.py [-n 1500] [--folders ref,tokenizer] [--skip PATTERN] [--passes 123] [--scratch FOLDER]
+run.py [-n 1500] [--each 0] [--folders ref,tokenizer] [--skip PATTERN] [--passes 123] [--scratch FOLDER]
 Results go to SCRATCH/log.jsonl and are kept: a second call goes on. report.py writes the table."""
 
 import argparse
@@ -25,6 +25,7 @@ CHEAP = 0.7     # seconds of a test that pass 1 runs; pass 2 runs the others, pa
 def options():
     p = argparse.ArgumentParser()
     p.add_argument('-n', type=int, default=1500, help='mutants of all folders, 40 %% of them of ref/')
+    p.add_argument('--each', type=int, default=0, help='mutants of every file at least')
     p.add_argument('--folders', default=','.join(FOLDERS))
     p.add_argument('--skip', default='^$', help='files left out (a regular expression)')
     p.add_argument('--passes', default='123')
@@ -36,7 +37,7 @@ def options():
 
 
 def sample(tree, o):
-    """The same mutants for the same sources: the first of each folder in the order of a hash."""
+    """The same mutants for the same sources: the first of each folder, and of each file, in the order of a hash."""
     chosen = []
     for folder in o.folders.split(','):
         found = []
@@ -47,7 +48,11 @@ def sample(tree, o):
             with open(os.path.join(tree, path)) as f:
                 found += mutate.mutants(path, f.read())
         found.sort(key=lambda m: m.order(SEED))
-        chosen += found[:round(o.n * SHARE[folder])]
+        seen = {}
+        for i, m in enumerate(found):
+            seen[m.path] = seen.get(m.path, 0) + 1
+            if i < round(o.n * SHARE[folder]) or seen[m.path] <= o.each:
+                chosen.append(m)
     return chosen
 
 
@@ -115,7 +120,7 @@ class Tester:
         flags = ('-O1', *SANITIZE) if number == 3 else ('-O0',)
         tried = record.setdefault('tried', [])
         names = [n for n in self.covering(m) if self.tag(mode, n) not in tried
-                 and (self.tests[n]['cost'] <= CHEAP) == (number != 2)]
+                 and (number == 2 or self.tests[n]['cost'] <= CHEAP)]
         if tried and not names:
             return
         with open(os.path.join(self.tree, m.path)) as f:
