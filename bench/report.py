@@ -59,7 +59,7 @@ FULL = {
 PROGRAMS = {  # rounds, arguments after the models, whether it runs with every number of threads
     "limits": (5, [], True), "decode": (7, [], True), "prefill": (2, [], True),
     "train": (3, [], True), "growth": (5, [], False), "memory": (1, ["{tokens}"], False),
-    "trace": (2, ["{folder}"], False), "experts": (3, [], True), "stream": (3, [], False),
+    "trace": (5, ["{folder}"], False), "experts": (3, [], True), "stream": (3, [], False),
 }
 MODEL_FREE = {False: ("limits", "trace"), True: ("limits",)}   # by --full
 TOKENS = {False: 20000, True: 16}   # what `memory` decodes
@@ -196,7 +196,7 @@ SECTIONS = [  # program, heading, what it says, column drawn
     ("trace", "Traces, written and compared", "Of 8 tensors of 4 MB. `of zlib`: its own rate over "
      "the same bytes in memory, level 1 and CRC-32; `of disk`: of a program that writes the same "
      "file and fsyncs it, or reads both files, with nothing of them in memory. `grows`: memory "
-     "from the third tensor to the eighth; .safetensors needs all sizes first.", None),
+     "from the third tensor to the eighth.", None),
     ("experts", "More experts, as many used", "Time of a token, divided by that with as many "
      "experts as are used, in turn. Every token takes other experts.", None),
     ("stream", "A model that is not in memory", "A prompt of 256 tokens. `of disk`: bytes of the "

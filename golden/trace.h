@@ -32,14 +32,14 @@ mr_status mr_trace_made(const mr_tensor *list, idx count, const char *meta, mr_t
 
 /* Collects tensors and writes them. Data are copied or written at once: the caller may reuse its
  * memory.
- *   calls == 1: a name comes once. .npz: tensors go to the file as they come, memory does not grow.
+ *   calls == 1: a name comes once. Tensors go to the file as they come, .safetensors from 8 MiB on
+ *   (less is written at the end, in the order of the public library); memory does not grow.
  *   calls > 1 (chunks, decoding): tensors of one name are joined along T (axis 1 for names ending
  *   in .scores and .probs, else axis 0; their other dimensions must be equal) and written at the
  *   end, in the order in which names first came.
  *   Names ending in .cache_k, .cache_v or .cache_pos are the state at the end of a run, and come
  *   once in any case.
- * Memory when tensors are not written at once: all of them plus one copy of the largest for
- * .npz; for .safetensors, whose header needs every size first, the same, also with calls == 1. */
+ * Memory with calls > 1: all tensors plus one copy of the largest. */
 typedef struct mr_trace_writer mr_trace_writer;
 mr_status mr_trace_create(const char *path, idx calls, mr_trace_writer **out, mr_err *err);
 /* After a failure the trace can only be abandoned. */

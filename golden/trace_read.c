@@ -59,20 +59,24 @@ static void advise(uintptr_t begin, uintptr_t end, int advice) {
     if (end > begin) madvise((void *)first, (size_t)(end - first), advice);
 }
 
-/* The bytes of the tensor with that number in the file, as they are there. Of a mapped file, as
- * many behind them are asked for, which the disk reads while the caller works; and pages that were
- * read are given back, so that memory does not grow with the file (who reads them again gets them
- * from the file): from the first tensor on, because the system also maps pages around those that
- * were read. */
-static mr_status read_raw(mr_trace *trace, idx number, void *out, idx bytes, mr_err *err) {
-    if (trace->npz != NULL) return mr_npz_read(trace->npz, number, out, err);
-    const void *data = trace->set.tensor[number].data;
-    if (bytes == 0) return MR_OK;
-    const uintptr_t end = (uintptr_t)data + (uintptr_t)bytes, left = trace->end - end;
-    advise(end, end + (left < (uintptr_t)bytes ? left : (uintptr_t)bytes), MADV_WILLNEED);
-    memcpy(out, data, (size_t)bytes);
-    advise(trace->begin, end, MADV_DONTNEED);
+/* The bytes of the tensor with that number in the file, as they are there: of a mapped file where
+ * they lie, of an archive in `room`. They are asked for, without what the system would read around
+ * them, and as many behind them, which the disk reads while the caller works. */
+static mr_status find_raw(const unsigned char **raw, mr_trace *trace, idx number, void *room,
+                          idx bytes, mr_err *err) {
+    *raw = trace->npz != NULL ? room : trace->set.tensor[number].data;
+    if (trace->npz != NULL) return mr_npz_read(trace->npz, number, room, err);
+    const uintptr_t end = (uintptr_t)*raw + (uintptr_t)bytes, left = trace->end - end;
+    advise((uintptr_t)*raw, end + (left < (uintptr_t)bytes ? left : (uintptr_t)bytes),
+           MADV_WILLNEED);
     return MR_OK;
+}
+
+/* Pages that were read are given back, so that memory does not grow with the file (who reads them
+ * again gets them from the file): from the first tensor on, because the system also maps pages
+ * around those that were read. */
+static void give_back(const mr_trace *trace, const unsigned char *data, idx bytes) {
+    if (trace->npz == NULL) advise(trace->begin, (uintptr_t)data + (uintptr_t)bytes, MADV_DONTNEED);
 }
 
 /* ---- meta ------------------------------------------------------------------------------------ */
@@ -86,12 +90,14 @@ static mr_status read_meta(mr_trace *trace, const mr_tensor *t, mr_err *err) {
                        trace->path, mr_dtype_name(t->dtype), t->rank);
     trace->text = mr_alloc(t->dim[0] + 1, 1, err);
     if (trace->text == NULL) return MR_BAD;
-    mr_status status = read_raw(trace, trace->meta, trace->text, t->dim[0], err);
-    if (status == MR_OK && (idx)strlen(trace->text) != t->dim[0])
-        status = mr_fail(err, MR_BAD,
-                         "%s: tensor meta: holds a NUL byte, so it is no JSON text; write "
-                         "it again", trace->path);
-    return status;
+    const unsigned char *raw;
+    const mr_status status = find_raw(&raw, trace, trace->meta, trace->text, t->dim[0], err);
+    if (status != MR_OK) return status;
+    if (t->dim[0] > 0) memmove(trace->text, raw, (size_t)t->dim[0]);   /* or onto itself */
+    give_back(trace, raw, t->dim[0]);
+    if ((idx)strlen(trace->text) == t->dim[0]) return MR_OK;
+    return mr_fail(err, MR_BAD, "%s: tensor meta: holds a NUL byte, so it is no JSON text; write "
+                   "it again", trace->path);
 }
 
 /* ---- open and close -------------------------------------------------------------------------- */
@@ -235,19 +241,21 @@ mr_status mr_trace_read(mr_trace *trace, idx i, double *out, mr_err *err) {
     const mr_tensor *t = &trace->view[i];
     const idx count = mr_count(t->rank, t->dim), bytes = mr_tensor_bytes(t),   /* proved at open */
               size = mr_dtype_size(t->dtype);
-    /* The raw bytes go to the end of `out` and are widened from the front, without a second buffer:
-     * element k ends at 8 (k+1); raw element k+1 begins at 8 count - size (count - (k+1)), which
-     * is never less. */
-    unsigned char *raw = (unsigned char *)(out + count) - bytes;
-    mr_status status = read_raw(trace, number_of(trace, i), raw, bytes, err);
+    /* Of an archive the raw bytes go to the end of `out` and are widened from the front, without a
+     * second buffer: element k ends at 8 (k+1); raw element k+1 begins at
+     * 8 count - size (count - (k+1)), which is never less. */
+    const unsigned char *raw;
+    unsigned char *end = (unsigned char *)(out + count);
+    const mr_status status = find_raw(&raw, trace, number_of(trace, i), end - bytes, bytes, err);
     if (status != MR_OK) return status;
     if (t->dtype == MR_F32)   /* most traces; the loop below chooses the type once per element */
-        for (idx k = 0; k < count; k++, raw += size) {
+        for (idx k = 0; k < count; k++) {
             float x;
-            memcpy(&x, raw, sizeof x);
+            memcpy(&x, raw + 4 * k, sizeof x);
             out[k] = (double)x;
         }
     else
-        for (idx k = 0; k < count; k++, raw += size) out[k] = element(t->dtype, raw);
+        for (idx k = 0; k < count; k++) out[k] = element(t->dtype, raw + size * k);
+    give_back(trace, raw, bytes);
     return MR_OK;
 }

@@ -5,8 +5,12 @@
 
 #include "golden/lookup.h"
 #include "golden/npz.h"
+#include "golden/trace_stream.h"
 #include "weights/atomic.h"
 #include "weights/safetensors.h"
+
+/* What .safetensors of one call may have in memory; with more, tensors go out as they come. */
+#define HELD ((idx)8 << 20)
 
 /* What one call gave of a tensor. */
 typedef struct {
@@ -28,6 +32,8 @@ struct mr_trace_writer {
     char          *path;
     idx            calls;
     mr_npz_writer *npz;      /* NULL for .safetensors */
+    mr_trace_stream stream;  /* open once tensors go to .safetensors as they come */
+    idx            held;     /* bytes of tensors before that */
     idx            count, room;
     waiting       *tensor;   /* in order of first appearance */
     mr_lookup       names;    /* name -> number in `tensor` */
@@ -71,6 +77,7 @@ static void free_parts(waiting *t) {
 void mr_trace_abandon(mr_trace_writer *w) {
     if (w == NULL) return;
     mr_npz_abandon(w->npz);
+    mr_trace_stream_abandon(&w->stream);
     for (idx i = 0; i < w->count; i++) {
         free_parts(&w->tensor[i]);
         mr_free(w->tensor[i].joined);
@@ -114,7 +121,7 @@ static mr_status add_part(waiting *t, const mr_tensor *from, idx bytes, mr_err *
     return MR_OK;
 }
 
-static mr_status add_first(mr_trace_writer *w, const mr_tensor *from, idx bytes, mr_err *err) {
+static mr_status add_name(mr_trace_writer *w, const mr_tensor *from, mr_err *err) {
     waiting *list = grown(w->tensor, w->count, &w->room, (idx)sizeof *list, err);
     if (list == NULL) return MR_BAD;
     w->tensor = list;
@@ -124,8 +131,32 @@ static mr_status add_first(mr_trace_writer *w, const mr_tensor *from, idx bytes,
     if (t->name == NULL) return MR_BAD;
     t->view.name = t->name;
     w->count++;
-    mr_status status = mr_lookup_add(&w->names, t->name, w->count - 1, err);
-    return status == MR_OK ? add_part(t, from, bytes, err) : status;
+    return mr_lookup_add(&w->names, t->name, w->count - 1, err);
+}
+
+/* All that are held go out. */
+static mr_status start_stream(mr_trace_writer *w, mr_err *err) {
+    mr_status status = mr_trace_stream_open(&w->stream, w->path, err);
+    for (idx i = 0; i < w->count && status == MR_OK; i++) {
+        waiting *t = &w->tensor[i];
+        t->view.data = t->part[0].data;
+        status = mr_trace_stream_add(&w->stream, &t->view, err);
+        free_parts(t);
+    }
+    return status;
+}
+
+static mr_status add_first(mr_trace_writer *w, const mr_tensor *from, idx bytes, mr_err *err) {
+    mr_status status = MR_OK;
+    if (w->npz == NULL && w->calls == 1 && !mr_trace_stream_is_open(&w->stream) &&
+        bytes > HELD - w->held)
+        status = start_stream(w, err);
+    if (status == MR_OK) status = add_name(w, from, err);
+    if (status != MR_OK) return status;
+    waiting *t = &w->tensor[w->count - 1];
+    if (mr_trace_stream_is_open(&w->stream)) return mr_trace_stream_add(&w->stream, &t->view, err);
+    w->held += bytes;
+    return add_part(t, from, bytes, err);
 }
 
 /* A later call's part: everything but the length along the axis must be as before. */
@@ -214,6 +245,7 @@ static mr_status write_npz(mr_trace_writer *w, const mr_tensor *meta, mr_err *er
 static mr_status write_safetensors(mr_trace_writer *w, const mr_tensor *meta, mr_err *err) {
     const char *pairs[] = {MR_TRACE_META, meta != NULL ? meta->data : NULL, NULL};
     mr_status  status = MR_OK;
+    if (mr_trace_stream_is_open(&w->stream)) return mr_trace_stream_end(&w->stream, meta, err);
     mr_tensor *list = mr_alloc(w->count + 1, (idx)sizeof *list, err);
     if (list == NULL) return MR_BAD;
     for (idx i = 0; i < w->count && status == MR_OK; i++) {

@@ -1,5 +1,5 @@
-/* Crash-safe writing when system calls do less than asked: this program's own write, pwrite, fsync
- * and close stand before libc's. */
+/* Crash-safe writing when system calls do less than asked: this program's own write, pwrite, pread,
+ * fsync and close stand before libc's. */
 #define _GNU_SOURCE   /* RTLD_NEXT */
 #include "tests/scratch.h"
 
@@ -10,13 +10,14 @@
 #include "weights/atomic.h"
 #include "weights/header.h"
 
-enum { WRITE, FSYNC, CLOSE };
+enum { WRITE, FSYNC, CLOSE, READ };
 
-/* From the n-th call of one kind on, `times` calls fail with `error` (0: of writing, no byte). */
-static struct {
+/* From the n-th call of one kind on, `times` calls fail with `error` (0: of writing and reading, no
+ * byte). */
+static struct plan {
     bool active, one_byte;
     int  kind, at, times, error;
-    int  count[3];
+    int  count[4];
 } plan;
 
 static bool fails(int kind) {
@@ -29,6 +30,7 @@ static bool fails(int kind) {
 
 typedef ssize_t write_call(int fd, const void *from, size_t bytes);
 typedef ssize_t pwrite_call(int fd, const void *from, size_t bytes, off_t offset);
+typedef ssize_t pread_call(int fd, void *to, size_t bytes, off_t offset);
 typedef int     close_call(int fd);
 
 /* libc's own. POSIX lets what dlsym finds be called; C has no cast for it. */
@@ -52,6 +54,13 @@ ssize_t pwrite(int fd, const void *from, size_t bytes, off_t offset) {
     return call(fd, from, plan.active && plan.one_byte && bytes > 0 ? 1 : bytes, offset);
 }
 
+ssize_t pread(int fd, void *to, size_t bytes, off_t offset) {
+    pread_call *call;
+    find("pread64", &call);
+    if (fails(READ)) return plan.error == 0 ? 0 : -1;
+    return call(fd, to, plan.active && plan.one_byte && bytes > 0 ? 1 : bytes, offset);
+}
+
 int fsync(int fd) {
     (void)fd;
     return fails(FSYNC) ? -1 : 0;
@@ -64,6 +73,22 @@ int close(int fd) {
     const int error = errno, result = call(fd);
     if (wrong) errno = error;
     return wrong ? -1 : result;
+}
+
+/* Writes "hello world!", moves its last seven letters four up, over their own end, and puts what is
+ * missing there. */
+static mr_status save_moved(mr_err *err) {
+    mr_atomic file;
+    memset(plan.count, 0, sizeof plan.count);
+    mr_status status = mr_atomic_open(&file, scratch("a"), err);
+    plan.active = true;
+    if (status == MR_OK) status = mr_atomic_write(&file, "hello world!", 12, err);
+    if (status == MR_OK) status = mr_atomic_move(&file, 5, 7, 9, err);
+    if (status == MR_OK) status = mr_atomic_patch(&file, 5, " big", 4, err);
+    if (status == MR_OK) status = mr_atomic_commit(&file, err);
+    else mr_atomic_abandon(&file);
+    plan.active = false;
+    return status;
 }
 
 /* Writes "hello world!" and patches its first two letters; errno is left over before the commit. */
@@ -112,6 +137,26 @@ static void test_little_by_little(void **state) {
             assert_int_equal(plan.count[FSYNC], 2 + (kind == FSYNC && at < 3 ? 2 : 0));
         }
     plan.one_byte = false;
+}
+
+/* The same of data that are moved; a file that ends too early, and a failing disk, are told. */
+static void test_moved(void **state) {
+    static const int errors[] = {0, EIO};
+    (void)state;
+    scratch_clean(NULL);
+    for (int few = 0; few < 2; few++) {
+        mr_err err = {0};
+        plan = (struct plan){.one_byte = few, .kind = READ, .at = 1, .times = 1, .error = EINTR};
+        if (save_moved(&err) != MR_OK) fail_msg("%s", err.text);
+        check_saved("hello big world!");
+        assert_int_equal(plan.count[READ], few ? 8 : 2);
+    }
+    for (int k = 0; k < 2; k++) {
+        mr_err err = {0};
+        plan = (struct plan){.kind = READ, .at = 1, .times = 1, .error = errors[k]};
+        check_refused(save_moved(&err), MR_BAD, &err, "cannot read back: Input/output error");
+        check_saved("hello big world!");
+    }
 }
 
 /* No progress, a full disk, a failing disk: the old file stays. */
@@ -170,8 +215,9 @@ static void test_descriptor_zero(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_little_by_little), cmocka_unit_test(test_failures),
-        cmocka_unit_test(test_folder),           cmocka_unit_test(test_descriptor_zero),
+        cmocka_unit_test(test_little_by_little), cmocka_unit_test(test_moved),
+        cmocka_unit_test(test_failures),         cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_descriptor_zero),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

@@ -15,6 +15,8 @@
 /* Some systems refuse single writes of 2 GiB and more, so a large tensor goes out in pieces. */
 #define PIECE ((idx)1 << 30)
 
+#define BUFFER ((idx)1 << 20)   /* of what is moved */
+
 /* A temporary file that a killed process left must not stop the next one with the same number. */
 #define NAMES 1000
 
@@ -80,12 +82,40 @@ static mr_status write_all(mr_atomic *file, idx offset, const void *data, idx by
     return MR_OK;
 }
 
+static mr_status read_all(mr_atomic *file, idx offset, void *data, idx bytes, mr_err *err) {
+    unsigned char *to = data;
+    while (bytes > 0) {
+        ssize_t done = pread(file->fd, to, (size_t)bytes, (off_t)offset);
+        if (done < 0 && errno == EINTR) continue;
+        if (done == 0) errno = EIO;
+        if (done <= 0) return io_fail(err, "cannot read back", file->path);
+        to += done;
+        bytes -= (idx)done;
+        offset += (idx)done;
+    }
+    return MR_OK;
+}
+
 mr_status mr_atomic_write(mr_atomic *file, const void *data, idx bytes, mr_err *err) {
     return write_all(file, -1, data, bytes, err);
 }
 
 mr_status mr_atomic_patch(mr_atomic *file, idx offset, const void *data, idx bytes, mr_err *err) {
     return write_all(file, offset, data, bytes, err);
+}
+
+/* From the end, so that nothing is overwritten before it was read. */
+mr_status mr_atomic_move(mr_atomic *file, idx offset, idx bytes, idx to, mr_err *err) {
+    unsigned char *buffer = mr_alloc(BUFFER, 1, err);
+    mr_status status = buffer != NULL ? MR_OK : MR_BAD;
+    while (bytes > 0 && status == MR_OK) {
+        idx piece = bytes < BUFFER ? bytes : BUFFER;
+        bytes -= piece;
+        status = read_all(file, offset + bytes, buffer, piece, err);
+        if (status == MR_OK) status = write_all(file, to + bytes, buffer, piece, err);
+    }
+    mr_free(buffer);
+    return status;
 }
 
 static int sync_fd(int fd) {

@@ -24,6 +24,10 @@ mr_status mr_atomic_write(mr_atomic *file, const void *data, idx bytes, mr_err *
  * move. */
 mr_status mr_atomic_patch(mr_atomic *file, idx offset, const void *data, idx bytes, mr_err *err);
 
+/* Moves bytes that were written up to a higher offset, past the end if need be; what lay there is
+ * gone. */
+mr_status mr_atomic_move(mr_atomic *file, idx offset, idx bytes, idx to, mr_err *err);
+
 /* fsync, close, rename, fsync of the folder. The file is {0} afterwards, whatever happens. On
  * failure the temporary file is gone and PATH is what it was, with one exception that the
  * message names: the flush of the folder failed after the rename. */

@@ -1,4 +1,4 @@
-/* The safetensors writer: header from names and shapes, then the data as they come. */
+/* The safetensors writer: header from names and shapes, then the data; or both as they come. */
 #include "weights/stream.h"
 
 #include <stdlib.h>
@@ -56,13 +56,15 @@ static mr_status check_unique(const char *path, const mr_tensor *tensor, idx cou
     return status;
 }
 
-/* "name":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]} */
+/* ,"name":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]} */
 static mr_status add_tensor(mr_writer *text, const char *path, const mr_tensor *t, idx *offset) {
+    if (check_tensor(path, t, text->err)) return MR_BAD;
     idx bytes = mr_count(t->rank, t->dim), end;
     if (bytes < 0 || !mr_mul(bytes, mr_dtype_size(t->dtype), &bytes) ||
         !mr_add(*offset, bytes, &end))
         return mr_fail(text->err, MR_BAD, "%s: tensor '%.200s': the size of its shape overflows",
                        path, t->name);
+    if (text->length > 1) mr_writer_add(text, ",");
     mr_writer_quote(text, t->name);
     mr_writer_add(text, ":{\"dtype\":\"%s\",\"shape\":[", mr_dtype_name(t->dtype));
     for (int i = 0; i < t->rank; i++) mr_writer_add(text, i > 0 ? ",%td" : "%td", t->dim[i]);
@@ -71,33 +73,41 @@ static mr_status add_tensor(mr_writer *text, const char *path, const mr_tensor *
     return text->status;
 }
 
-/* The JSON text, padded with spaces so that the data start at a multiple of 8; *data gets their
- * size. */
-static mr_status make_header(mr_writer *text, const char *path, const mr_tensor *tensor, idx count,
-                             const char *const *metadata, idx *data) {
-    *data = 0;
-    mr_writer_add(text, "{");
-    if (metadata != NULL && metadata[0] != NULL) {
-        mr_writer_add(text, "\"__metadata__\":{");
-        for (idx i = 0; metadata[i] != NULL; i += 2) {
-            if (i > 0) mr_writer_add(text, ",");
-            mr_writer_quote(text, metadata[i]);
-            mr_writer_add(text, ":");
-            mr_writer_quote(text, metadata[i + 1]);
-        }
-        mr_writer_add(text, count > 0 ? "}," : "}");
-    }
-    for (idx i = 0; i < count; i++) {
+static void add_metadata(mr_writer *text, const char *const *metadata) {
+    if (metadata == NULL || metadata[0] == NULL) return;
+    mr_writer_add(text, text->length > 1 ? ",\"__metadata__\":{" : "\"__metadata__\":{");
+    for (idx i = 0; metadata[i] != NULL; i += 2) {
         if (i > 0) mr_writer_add(text, ",");
-        if (check_tensor(path, &tensor[i], text->err)) return MR_BAD;
-        if (add_tensor(text, path, &tensor[i], data)) return MR_BAD;
+        mr_writer_quote(text, metadata[i]);
+        mr_writer_add(text, ":");
+        mr_writer_quote(text, metadata[i + 1]);
     }
+    mr_writer_add(text, "}");
+}
+
+/* The end of the JSON text, padded with spaces so that the data start at a multiple of 8. */
+static mr_status end_header(mr_writer *text, const char *path) {
     mr_writer_add(text, "}");
     while (text->status == MR_OK && text->length % 8 != 0) mr_writer_add(text, " ");
     if (text->status == MR_OK && text->length > MR_MAX_HEADER)
         return mr_fail(text->err, MR_BAD, "%s: a header of %td bytes is over the limit of %td",
                        path, text->length, MR_MAX_HEADER);
     return text->status;
+}
+
+/* *data gets the size of the data. */
+static mr_status make_header(mr_writer *text, const char *path, const mr_tensor *tensor, idx count,
+                             const char *const *metadata, idx *data) {
+    *data = 0;
+    mr_writer_add(text, "{");
+    add_metadata(text, metadata);
+    for (idx i = 0; i < count; i++)
+        if (add_tensor(text, path, &tensor[i], data)) return MR_BAD;
+    return end_header(text, path);
+}
+
+static void put_length(unsigned char *eight, idx length) {
+    for (int i = 0; i < 8; i++) eight[i] = (unsigned char)((uint64_t)length >> 8 * i & 0xff);
 }
 
 mr_status mr_saver_open(mr_saver *s, const char *path, const mr_tensor *tensor, idx count,
@@ -109,7 +119,7 @@ mr_status mr_saver_open(mr_saver *s, const char *path, const mr_tensor *tensor, 
         : mr_fail(err, MR_BAD, "%s: %td tensors are over the limit of %td", path, count,
                   MR_MAX_TENSORS);
     if (status == MR_OK) status = make_header(&text, path, tensor, count, metadata, &s->expected);
-    for (int i = 0; i < 8; i++) length[i] = (unsigned char)((uint64_t)text.length >> 8 * i & 0xff);
+    put_length(length, text.length);
 
     if (status == MR_OK) s->buffer = mr_alloc(BUFFER, 1, err);
     if (status == MR_OK) status = s->buffer != NULL ? mr_atomic_open(&s->file, path, err) : MR_BAD;
@@ -152,5 +162,50 @@ mr_status mr_saver_commit(mr_saver *s, mr_err *err) {
 void mr_saver_abandon(mr_saver *s) {
     mr_atomic_abandon(&s->file);
     mr_free(s->buffer);
+    mr_writer_free(&s->text);
     *s = (mr_saver){0};
+}
+
+/* ---- the header last ------------------------------------------------------------------------- */
+
+mr_status mr_saver_begin(mr_saver *s, const char *path, idx room, mr_err *err) {
+    *s = (mr_saver){.room = room, .text = {.err = err}};
+    mr_writer_add(&s->text, "{");
+    s->buffer = mr_alloc(BUFFER, 1, err);
+    mr_status status = s->buffer != NULL ? s->text.status : MR_BAD;
+    if (status == MR_OK) status = mr_atomic_open(&s->file, path, err);
+    if (status == MR_OK) memset(s->buffer, ' ', (size_t)BUFFER);
+    for (idx left = 8 + room; left > 0 && status == MR_OK; left -= BUFFER)
+        status = mr_atomic_write(&s->file, s->buffer, left < BUFFER ? left : BUFFER, err);
+    if (status != MR_OK) mr_saver_abandon(s);
+    return status;
+}
+
+mr_status mr_saver_add(mr_saver *s, const mr_tensor *tensor, mr_err *err) {
+    s->text.err = err;
+    if (++s->count > MR_MAX_TENSORS)
+        return mr_fail(err, MR_BAD, "%s: more than %td tensors", s->file.path, MR_MAX_TENSORS);
+    if (add_tensor(&s->text, s->file.path, tensor, &s->expected)) return MR_BAD;
+    return mr_saver_write(s, tensor->data, s->expected - s->written, err);
+}
+
+/* The spaces of the room that the text leaves stay behind it. A text that is too long moves all
+ * data up, which costs as much as writing them again. */
+mr_status mr_saver_end(mr_saver *s, const char *const *metadata, mr_err *err) {
+    unsigned char length[8];
+    s->text.err = err;
+    add_metadata(&s->text, metadata);
+    mr_status status = end_header(&s->text, s->file.path);
+    if (status == MR_OK) status = flush(s, err);
+    if (status == MR_OK && s->text.length > s->room) {
+        status = mr_atomic_move(&s->file, 8 + s->room, s->written, 8 + s->text.length, err);
+        s->room = s->text.length;
+    }
+    put_length(length, s->room);
+    if (status == MR_OK) status = mr_atomic_patch(&s->file, 0, length, 8, err);
+    if (status == MR_OK)
+        status = mr_atomic_patch(&s->file, 8, s->text.data, s->text.length, err);
+    if (status == MR_OK) return mr_saver_commit(s, err);
+    mr_saver_abandon(s);
+    return status;
 }

@@ -33,6 +33,8 @@ static const io_command commands[] = {
     {.run = "trace " MODEL TOKENS "-o @/t.npz", .before = "trace " MODEL " --tokens 2 -o @/t.npz"},
     {.run = "trace " MODEL TOKENS "-o @/t.safetensors --decode 1 --only layers.0.*",
      .before = "trace " MODEL " --tokens 2 -o @/t.safetensors"},
+    {.run = "trace " MODEL MANY_TOKENS "-o @/t.safetensors",
+     .before = "trace " MODEL " --tokens 2 -o @/t.safetensors"},
     {.run = "compare " TRACE TRACE "--model golden/cases/dense_gqa --json"},
     {.run = "compare " TRACE TRACE "--html @/r.html --junit @/r.xml",
      .before = "compare " TRACE TRACE "--only layers.0.* --html @/r.html --junit @/r.xml"},

@@ -147,7 +147,7 @@ static void loop(int number, long *points, long *broken) {
         if (faults[f].soft) one(&s, &plan, faults[f].name, true);
     }
     full_output(&s);
-    printf("%6ld points, %ld calls: %s\n", s.points, s.count, s.command->run);
+    printf("%6ld points, %ld calls: %.80s\n", s.points, s.count, s.command->run);
     *points += s.points;
     *broken += s.broken;
     files_free(&s.old);
