@@ -33,9 +33,10 @@ bool mr_arithmetic_of(const char *store, const char *sum, mr_arithmetic *out) {
             found |= 2;
         }
     }
+    if (found != 3) return false;
     /* tf32 has as many digits as f16: what is stored in 16 bits goes in as it is */
     if (out->storage != MR_STORE_WIDE && out->operand <= 0x1p-11) out->operand = 0;
-    return found == 3;
+    return true;
 }
 
 mr_bounded mr_bounded_at(mr_bounded x, idx offset) {
