@@ -106,6 +106,8 @@ FUZZERS  := $(filter-out %/fuzz %/cli_main,$(FUZZ_OBJ:.o=))
 $(BUILD)/tests/fuzz/%.o: FLAGS += $(if $(filter 1,$(FUZZING)),,-DLLVMFuzzerTestOneInput=replay_$(*F))
 # Unfolding the Unicode table would take nearly all the time of a target that opens a tokenizer.
 $(BUILD)/tokenizer/pretoken_classes.o: FLAGS += $(if $(filter 1,$(FUZZING)),-fno-sanitize=fuzzer-no-link -fno-sanitize=address -fno-sanitize=undefined -O2)
+# Comparisons of the equations would be half the time of whole commands, and say nothing of their words.
+$(BUILD)/ref/%.o: FLAGS += $(if $(filter 1,$(FUZZING)),-fno-sanitize-coverage=trace-cmp)
 $(BUILD)/tests/fuzz/cli_main.o: cli/main.c
 	@mkdir -p $(@D)
 	$(SAY)
@@ -207,8 +209,9 @@ tsan-loops: $(BUILD)/mistral-ref
 	$< trace weights/tiny -p "$$(head -c 1500 docs/STYLE.md)" --grad --only grad.norm -o $(BUILD)/dense.npz
 	$< trace golden/cases/mixtral_e5k2 --tokens $$(seq 1500 | sed 's/.*/3/' | paste -sd,) --grad --only grad.norm -o $(BUILD)/moe.npz
 
+# One thread: libgomp never frees those of OpenBLAS.
 valgrind:       ## the tests under valgrind memcheck (an hour; ONLY="npz moe" for some)
-	@MR_WRAP="valgrind -q --error-exitcode=99 --leak-check=full" $(MAKE) --no-print-directory test OMP=0
+	@OMP_NUM_THREADS=1 MR_WRAP="valgrind -q --error-exitcode=99 --leak-check=full" $(MAKE) --no-print-directory test OMP=0
 
 msan:           ## the tests under MemorySanitizer (clang; tests/msan.sh says what is not seen)
 	@tests/msan.sh

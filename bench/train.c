@@ -40,18 +40,19 @@ static void close_trainer(trainer *t) {
 /* Seconds of a step on the mean cross-entropy of all next tokens. */
 static double step(trainer *t) {
     mr_err err = {0};
-    int32_t tokens[TOKENS];
+    int32_t tokens[TOKENS], targets[TOKENS];
+    double weight[TOKENS], loss = 0;
     idx length[SEQUENCES];
     const mr_adamw adam = mr_adamw_default();
     for (idx i = 0; i < TOKENS; i++)
         tokens[i] = (int32_t)((i * i * 37 + i * 11 + 5) % t->model.config.vocab_size);
     for (int b = 0; b < SEQUENCES; b++) length[b] = LENGTH;
+    mr_next_tokens(targets, tokens, NULL, length, SEQUENCES);
+    mr_loss_weights(weight, targets, length, SEQUENCES, NULL, MR_LOSS_TOKEN);
     const double start = mr_now();
     for (idx i = 0; i < t->parameters; i++) t->memory[1][i] = 0;
     if (mr_run_forward(t->run, tokens, length, &err)) mr_bench_stop(&err);
-    for (idx i = 0; i + 1 < TOKENS; i++)
-        if ((i + 1) % LENGTH != 0)
-            mr_run_log_probability_backward(t->run, i, tokens[i + 1], -1.0 / TOKENS);
+    mr_run_token_losses(t->run, &loss, targets, weight, true);
     if (mr_run_backward(t->run, &t->gradients, &err)) mr_bench_stop(&err);
     mr_adamw_f32(t->memory[0], t->memory[2], t->memory[3], t->memory[1], t->parameters, &adam,
                  1e-4, true, ++t->steps);

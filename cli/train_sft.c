@@ -6,12 +6,7 @@ static mr_status call(mr_trainer *t, const mr_packed *c, bool train, double *los
                       mr_err *err) {
     (void)metric;
     (void)err;
-    for (idx row = 0; row < c->rows; row++) {
-        if (c->targets[row] < 0) continue;
-        *loss -= c->weight[row] * mr_run_log_probability(t->run, row, c->targets[row]);
-        if (train)
-            mr_run_log_probability_backward(t->run, row, c->targets[row], -c->weight[row]);
-    }
+    mr_run_token_losses(t->run, loss, c->targets, c->weight, train);
     return MR_OK;
 }
 

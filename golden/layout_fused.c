@@ -36,7 +36,7 @@ static void try_block(mr_layout_search *s, idx width, block b, idx heads_in_grou
 static void try_qkv(mr_layout_search *s, idx width, bool turned) {
     const mr_mapping_sizes *z = &s->map->sizes;
     const idx N = s->want_shape->dim[1], D = s->want_shape->dim[2], G = z->G > 0 ? z->G : N;
-    const idx m = z->H / G > 0 ? z->H / G : 1;
+    const idx m = z->H / G;
     const bool queries = strncmp(s->part, "q", 1) == 0, values = strcmp(s->part, "v") == 0;
     char text[MR_LAYOUT_WORDS];
     for (idx from = 0; from + N * D <= width; from += D) {
@@ -45,11 +45,12 @@ static void try_qkv(mr_layout_search *s, idx width, bool turned) {
                       from + N * D - 1);
         try_block(s, width, (block){from, D, D}, 1, turned, text);
     }
+    const idx heads = queries ? m : 1;   /* of a group */
     snprintf(text, sizeof text, "is part of a fused tensor that goes kv head by kv head");
-    if (width == (z->H + 2 * G) * D && N % G == 0)
-        try_block(s, width, (block){queries ? 0 : (m + values) * D, (m + 2) * D, D}, N / G, turned,
+    if (N == heads * G && width == (m + 2) * G * D)
+        try_block(s, width, (block){queries ? 0 : (m + values) * D, (m + 2) * D, D}, heads, turned,
                   text);
-    if (width == 2 * G * D && !queries)
+    if (N == G && width == 2 * G * D && !queries)
         try_block(s, width, (block){values * D, 2 * D, D}, 1, turned, text);
 }
 

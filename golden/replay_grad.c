@@ -25,11 +25,7 @@ static mr_status cross_entropy(mr_run *run, const int32_t *tokens, const idx *le
     if (status == MR_OK) {
         mr_next_tokens(targets, tokens, NULL, length, n_seqs);
         mr_loss_weights(weight, targets, length, n_seqs, NULL, MR_LOSS_TOKEN);
-        for (idx t = 0; t < rows; t++) {
-            if (targets[t] < 0) continue;
-            *loss -= weight[t] * mr_run_log_probability(run, t, targets[t]);
-            mr_run_log_probability_backward(run, t, targets[t], -weight[t]);
-        }
+        mr_run_token_losses(run, loss, targets, weight, true);
     }
     mr_free(targets);
     mr_free(weight);

@@ -55,10 +55,12 @@ static mr_status read_tokens(const json_t *json, const char *source, mr_meta *m,
     m->tokens = mr_alloc(m->count, sizeof *m->tokens, err);
     if (m->length == NULL || m->first == NULL || m->tokens == NULL) return MR_BAD;
     for (idx b = 0, t = 0; b < m->n_seqs; b++) {
-        const json_t *list = json_array_get(lists, (size_t)b);
+        const json_t *list = json_array_get(lists, (size_t)b),
+                     *first = json_array_get(firsts, (size_t)b);
         m->length[b] = (idx)json_array_size(list);
-        m->first[b] = json_integer_value(json_array_get(firsts, (size_t)b));
-        if (m->first[b] < 0 || m->first[b] > INT32_MAX - m->length[b])
+        m->first[b] = json_integer_value(first);
+        if (!json_is_array(list)) return missing(source, "\"tokens\", a list of lists of ids", err);
+        if (!json_is_integer(first) || m->first[b] < 0 || m->first[b] > INT32_MAX - m->length[b])
             return missing(source, "\"first_position\" of 0 to 2^31-1", err);
         for (idx a = 0; a < m->length[b]; a++, t++) {
             const json_t *id = json_array_get(list, (size_t)a);

@@ -62,9 +62,10 @@ INLINE real largest(const real *x, idx n) {
     return top;
 }
 
-/* P_j = exp(s_j - max s) / sum_k exp(s_k - max s)        probs,scores: [n], may be the same */
+/* P_j = exp(s_j - max s) / sum_k exp(s_k - max s)
+ * probs,scores: [n], may be the same; n >= 1, as every token sees itself */
 CLONES static void FN(block_softmax)(real *probs, const real *scores, idx n) {
-    const acc top = n > 0 ? (acc)largest(scores, n) : 0;
+    const acc top = (acc)largest(scores, n);
     acc lane[LANES] = {0}, sum = 0;
     for (idx start = 0; start < n; start += TILE) {
         const idx count = n - start < TILE ? n - start : TILE, whole = count / LANES * LANES;

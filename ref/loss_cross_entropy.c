@@ -4,7 +4,9 @@
 
 #include <math.h>
 
+#define COST 32    /* two exponentials, in operations */
 #define TILE 512   /* exponentials formed at a time */
+#define ROWS 64    /* rows that are added up at a time */
 
 static mr_log_sum log_sum(const real *logits, idx V, mr_engine engine) {
     idx top = 0;
@@ -39,11 +41,12 @@ double FN(log_probability)(const real *logits, idx V, int32_t target) {
 
 /* (X3) dz[v] += dlogp ([v = target] - p_v)
  * 1 - p of a target that is nearly certain comes from expm1, which keeps its digits.
- *                                                                            dlogits,logits: [V] */
-void FN(log_probability_backward)(real *dlogits, const real *logits, idx V, int32_t target,
+ *                                                  dlogits,logits: [V]; returned: log p(target) */
+double FN(log_probability_backward)(real *dlogits, const real *logits, idx V, int32_t target,
                                   double dlogp, mr_engine engine) {
     const mr_log_sum sum = log_sum(logits, V, engine);
-    const double here = (double)dlogits[target] - dlogp * expm1(log_p(logits, target, sum));
+    const double value = log_p(logits, target, sum);
+    const double here = (double)dlogits[target] - dlogp * expm1(value);
     for (idx start = 0; start < V; start += TILE) {
         const idx n = V - start < TILE ? V - start : TILE;
         double p[TILE];
@@ -53,6 +56,28 @@ void FN(log_probability_backward)(real *dlogits, const real *logits, idx V, int3
             dlogits[start + i] = (real)((double)dlogits[start + i] - dlogp * p[i]);
     }
     dlogits[target] = (real)here;
+    return value;
+}
+
+/* Adds (X5) to *loss, ascending t, and unless dlogits is NULL its derivative to dlogits, by (X3)
+ *           dlogits,logits: [T,V]  targets,weight: [T], a negative target is not scored */
+void FN(token_losses)(double *loss, real *dlogits, const real *logits, const int32_t *targets,
+                      const double *weight, idx T, idx V, mr_engine engine) {
+    for (idx start = 0; start < T; start += ROWS) {
+        const idx end = T - start < ROWS ? T : start + ROWS;
+        double value[ROWS];
+        PARALLEL_FOR(COST * (end - start) * V)
+        for (idx t = start; t < end; t++) {
+            const real *row = logits + t * V;
+            if (targets[t] < 0) continue;
+            value[t - start] = dlogits == NULL
+                                   ? FN(log_probability)(row, V, targets[t])
+                                   : FN(log_probability_backward)(dlogits + t * V, row, V,
+                                                                  targets[t], -weight[t], engine);
+        }
+        for (idx t = start; t < end; t++)
+            if (targets[t] >= 0) *loss -= weight[t] * value[t - start];
+    }
 }
 
 /* (X2) L = -1/N sum over scored rows of log p(target)

@@ -8,9 +8,14 @@
 /* log sum_v exp(z_v) in double                                               logits: [V]  V >= 1 */
 mr_log_sum FN(log_sum_exp)(const real *logits, idx V);
 
-/* (X3) dz[v] += dlogp ([v = target] - softmax(z)[v])                        dlogits,logits: [V] */
-void FN(log_probability_backward)(real *dlogits, const real *logits, idx V, int32_t target,
-                                  double dlogp, mr_engine engine);
+/* (X3) dz[v] += dlogp ([v = target] - softmax(z)[v]); log p(target)         dlogits,logits: [V] */
+double FN(log_probability_backward)(real *dlogits, const real *logits, idx V, int32_t target,
+                                    double dlogp, mr_engine engine);
+
+/* *loss += (X5), dlogits += its derivative unless NULL
+ *                  dlogits,logits: [T,V]  targets,weight: [T], a negative target is not scored */
+void FN(token_losses)(double *loss, real *dlogits, const real *logits, const int32_t *targets,
+                      const double *weight, idx T, idx V, mr_engine engine);
 
 /* ---- loss_kl_exact.c ------------------------------------------------------------------------- */
 

@@ -179,6 +179,13 @@ static void log_probability_backward(mr_run *face, idx row, int32_t target, doub
                                  run->options.engine);
 }
 
+static void token_losses(mr_run *face, double *loss, const int32_t *targets, const double *weight,
+                         bool back) {
+    FN(run) *run = (FN(run) *)face;
+    FN(token_losses)(loss, back ? run->d.logits : NULL, run->logits, targets, weight, face->rows,
+                     run->model->output.rows, run->options.engine);
+}
+
 static void logit_backward(mr_run *face, idx row, idx column, double dz) {
     FN(run) *run = (FN(run) *)face;
     real *at = &run->d.logits[row * run->model->output.rows + column];
@@ -271,6 +278,7 @@ mr_run *FN(run_init)(const mr_model *model, const mr_run_options *options, void 
     run->face.cross_entropy = cross_entropy;
     run->face.show_cache = show_cache;
     run->face.log_probability_backward = log_probability_backward;
+    run->face.token_losses = token_losses;
     run->face.logit_backward = logit_backward;
     run->face.router_loss = router_loss;
     run->face.backward = options->train ? backward : NULL;

@@ -85,6 +85,11 @@ void mr_run_log_probability_backward(mr_run *run, idx row, int32_t target, doubl
     run->log_probability_backward(run, row, target, dlogp);
 }
 
+void mr_run_token_losses(mr_run *run, double *loss, const int32_t *targets, const double *weight,
+                         bool back) {
+    run->token_losses(run, loss, targets, weight, back);
+}
+
 void mr_run_logit_backward(mr_run *run, idx row, idx column, double dz) {
     run->logit_backward(run, row, column, dz);
 }

@@ -108,6 +108,11 @@ idx mr_run_seen(const mr_run *run, idx b);   /* tokens of sequence b so far */
 /* dlogits[row] += dlogp d log p(target) / dz, (X1) */
 void mr_run_log_probability_backward(mr_run *run, idx row, int32_t target, double dlogp);
 
+/* *loss += (X5) of all rows, a negative target is not scored; with `back`, in a run with
+ * options.train, dlogits += its derivative                              targets,weight: [rows] */
+void mr_run_token_losses(mr_run *run, double *loss, const int32_t *targets, const double *weight,
+                         bool back);
+
 /* dlogits[row][column] += dz: reward and value heads */
 void mr_run_logit_backward(mr_run *run, idx row, idx column, double dz);
 

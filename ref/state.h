@@ -25,6 +25,8 @@ struct mr_run {
     idx         rows;    /* rows of logits of the last call */
     idx        *seen;    /* [n_seqs] tokens so far */
     void      (*log_probability_backward)(mr_run *run, idx row, int32_t target, double dlogp);
+    void      (*token_losses)(mr_run *run, double *loss, const int32_t *targets,
+                              const double *weight, bool back);
     void      (*logit_backward)(mr_run *run, idx row, idx column, double dz);
     double    (*router_loss)(mr_run *run);
     mr_status (*backward)(mr_run *run, const mr_model *gradients, mr_err *err);

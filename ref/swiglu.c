@@ -8,18 +8,19 @@
 #define TILE 256  /* exponentials formed at a time */
 
 /* silu(z) = z sigma(z) from e = exp(-|z|), which never overflows */
-INLINE acc silu(acc z, acc e) { return z >= 0 ? z / (1 + e) : z * e / (1 + e); }
+INLINE acc silu(acc z, acc e) { return (z >= 0 ? z : z * e) / (1 + e); }
 
-/* e[i] = exp(-|a[i]|) */
-static void exponentials(acc *e, const real *a, idx n, mr_engine engine) {
+/* (F1) of a tile; e: what is between, [n] */
+CLONES static void FN(gates)(real *act, const real *a, const real *u, acc *e, idx n,
+                             mr_storage storage, mr_engine engine) {
     for (idx i = 0; i < n; i++) e[i] = -fabs((acc)a[i]);
     FN(exponentials)(e, n, engine);
-}
-
-/* e[i] = silu(a[i]) */
-CLONES static void FN(silus)(acc *e, const real *a, idx n) {
     SIMD
     for (idx i = 0; i < n; i++) e[i] = silu((acc)a[i], e[i]);
+    if (storage == MR_STORE_WIDE)
+        for (idx i = 0; i < n; i++) act[i] = (real)e[i] * u[i];
+    else
+        for (idx i = 0; i < n; i++) act[i] = FN(rd)((real)e[i], storage) * u[i];
 }
 
 /* (F1) act = rd(silu(a)) * u        FFN(x) = w2 ( silu(w1 x) * (w3 x) )
@@ -30,18 +31,17 @@ void FN(swiglu)(real *act, const real *a, const real *u, idx n, mr_storage stora
                 mr_engine engine) {
     PARALLEL_FOR(COST * n)
     for (idx start = 0; start < n; start += TILE) {
-        const idx count = n - start < TILE ? n - start : TILE;
-        acc gate[TILE];
-        exponentials(gate, a + start, count, engine);
-        FN(silus)(gate, a + start, count);
-        for (idx i = 0; i < count; i++)
-            act[start + i] = FN(rd)((real)gate[i], storage) * u[start + i];
+        acc e[TILE];
+        FN(gates)(act + start, a + start, u + start, e, n - start < TILE ? n - start : TILE,
+                  storage, engine);
     }
 }
 
-/* du = dact silu(a),  da = dact u s (1 + a (1 - s)) from e */
+/* (F1') of a tile; e: what is between, [n] */
 CLONES static void FN(slopes)(real *da, real *du, const real *dact, const real *a, const real *u,
-                              const acc *e, idx n) {
+                              acc *e, idx n, mr_engine engine) {
+    for (idx i = 0; i < n; i++) e[i] = -fabs((acc)a[i]);
+    FN(exponentials)(e, n, engine);
     SIMD
     for (idx i = 0; i < n; i++) {
         const acc z = (acc)a[i], dy = (acc)dact[i], up = (acc)u[i];
@@ -57,9 +57,8 @@ void FN(swiglu_backward)(real *da, real *du, const real *dact, const real *a, co
                          idx n, mr_engine engine) {
     PARALLEL_FOR(COST * n)
     for (idx start = 0; start < n; start += TILE) {
-        const idx count = n - start < TILE ? n - start : TILE;
         acc e[TILE];
-        exponentials(e, a + start, count, engine);
-        FN(slopes)(da + start, du + start, dact + start, a + start, u + start, e, count);
+        FN(slopes)(da + start, du + start, dact + start, a + start, u + start, e,
+                   n - start < TILE ? n - start : TILE, engine);
     }
 }

@@ -38,7 +38,7 @@ static inline void refuse(const void *data, size_t bytes, const char *text) {
 
 /* ---- a small archive, written here ----------------------------------------------------------- */
 
-static unsigned char archive[4096];
+static unsigned char archive[1 << 17];
 static size_t        length, local[2], central[2], end;   /* places of its records */
 
 /* Appends a number of that many bytes, least first. */

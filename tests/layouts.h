@@ -117,6 +117,7 @@ static inline void recognise(result *r, const char *golden, const char *port, co
 
 static inline void done(result *r) {
     mr_layouts_free(&r->found);
+    assert_true(r->found.list == NULL && r->found.count == 0);
     mr_mapping_close(&r->map);
     mr_trace_close(r->port);
     mr_trace_close(r->golden);

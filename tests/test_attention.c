@@ -80,6 +80,12 @@ static void softmax_edges(void **state) {
     mr_attention_row_f64(got, p, p, q, &keys, 0, 0, 3, 1, 2, PLAIN);
     check_bits("probs", want, p, 3, sizeof *p);
     check_bits("o", o, got, 2, sizeof *got);
+    /* the same when the first is not the largest */
+    const double back[] = {-1, 0, 1, 0, 1, 0}, last[] = {0, 0.5, 0.5}, mean_of_two[] = {4, 5};
+    const mr_keys_f64 turned = fresh(back, v);
+    mr_attention_row_f64(got, p, p, q, &turned, 0, 0, 3, 1, 2, PLAIN);
+    check_bits("probs", last, p, 3, sizeof *p);
+    check_bits("o", mean_of_two, got, 2, sizeof *got);
     /* uniform attention over many keys: the mean, not an overflow */
     double many_k[500] = {0}, many_v[500], mean;
     for (int i = 0; i < 500; i++) many_v[i] = 1e300;

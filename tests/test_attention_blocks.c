@@ -54,6 +54,28 @@ static void chunks(void **state) {
             }
 }
 
+/* Scores of thousands, of both signs: whichever of a row's is the largest, its key takes nearly all
+ * the weight, and nothing overflows. A score of 10^4 may be 100 units of 10^4 eps off. */
+static void far_apart(void **state) {
+    (void)state;
+    double want[MANY * V], got[MANY * V];
+    if (!mr_engine_built(MR_BLAS_ENGINE)) return;
+    for (int mask = 0; mask < MASKS; mask++) {
+        const mr_config c = config(mask);
+        tiny t;
+        tiny_open(&t, &c);
+        for (idx l = 0; l < c.n_layers; l++) {
+            const mr_matrix *wq = &t.model.layers[l].wq;
+            double *data = tiny_data(&t, wq);
+            for (idx i = 0; i < wq->rows * wq->cols; i++) data[i] *= 1e4;
+        }
+        feed(&t, MR_PLAIN_ENGINE, MR_F64_RUN, MANY, want);
+        feed(&t, MR_BLAS_ENGINE, MR_F64_RUN, masks[mask].window == 5 ? 40 : MANY, got);
+        check_close("logits", want, got, MANY * V, EPS_F64, 1e4, 100);
+        tiny_close(&t);
+    }
+}
+
 /* Scores and probabilities of all pairs, the masked ones included. */
 static void shown(void **state) {
     (void)state;
@@ -146,7 +168,8 @@ static void memory(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(chunks), cmocka_unit_test(shown),
-                                       cmocka_unit_test(backward), cmocka_unit_test(memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(chunks), cmocka_unit_test(far_apart),
+                                       cmocka_unit_test(shown), cmocka_unit_test(backward),
+                                       cmocka_unit_test(memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

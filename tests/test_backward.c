@@ -257,17 +257,19 @@ static void every_router(void **state) {
     }
 }
 
-/* Nothing to do is nothing done: no tokens, no keys; with one expert the gate is the constant 1. */
+/* Nothing to do is nothing done: no tokens, no columns, no keys; with one expert the gate is the
+ * constant 1. */
 static void nothing(void **state) {
     double one = 7, x = 3, dq[2] = {5, 5}, slope = 4;
     const int32_t chosen = 0;
-    const mr_matrix W = matrix(&x, 1, 1), dW = matrix(&one, 1, 1);
+    const mr_matrix W = matrix(&x, 1, 1), dW = matrix(&one, 1, 1), flat = matrix(&one, 1, 0);
     const mr_keys_f64 none = {0};
     (void)state;
     for (int e = 0; e < 2; e++) {
         if (!mr_engine_built((mr_engine)e)) continue;
         mr_linear_backward_f64(&one, &x, &W, 0, (mr_engine)e, &slope);
         mr_linear_weight_backward_f64(&dW, &x, &x, 0, (mr_engine)e);
+        mr_linear_weight_backward_f64(&flat, &x, &x, 1, (mr_engine)e);
     }
     assert_true(one == 7);
     mr_attention_row_backward_f64(dq, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, &none, 0, 3,

@@ -249,6 +249,8 @@ static void test_versions(void **state) {
     (void)state;
     mr_tokenizer *t = open_tokenizer("golden/tokenizers/hf_gpt2.json");
     ask(t, "v1", USER("\"a\""), NULL);
+    ask(t, NULL, USER("\"a\""), NULL);   /* without control tokens of Mistral it can only be v1 */
+    ask(t, "", USER("\"a\""), "does not say which chat template it belongs to; name one: v1, v2");
     ask(t, "v3", USER("\"a\""), "has no token [INST], which the template v3 needs");
     mr_tokenizer_close(t);
 }

@@ -2,6 +2,8 @@
  * model with a tokenizer. */
 #include "tests/command.h"
 
+#include <jansson.h>
+
 #define TEKKEN "golden/tokenizers/tekken_small.json"
 #define SPM    "golden/tokenizers/spm_small.model"
 #define CHAT   "golden/chat/small.model"
@@ -73,6 +75,7 @@ static void test_text_prompts(void **state) {
     make_talker();
     put("text", "hello there");
     put("dialogue", "hello\n/help\n/system be brief\nhi\n/reset\n\nhello\n/exit\n");
+    put("broken", "\xFF\nhello\n");
     const expectation table[] = {
         {"run @/talker -p 'hello' -n 6", 0, "\n", ""},
         {"run @/talker -p 'hello' -n 6 --json", 0, "\"text\":", ""},
@@ -84,11 +87,69 @@ static void test_text_prompts(void **state) {
         {"routing @/talker -p 'hello'", 3, "", "a dense model has no router"},
         {"chat @/talker -n 4 <@/dialogue", 0, "\n", ""},
         {"chat @/talker -n 4 --temp 0.7 --seed 5 --system 'be kind' <@/dialogue", 0, "\n", ""},
+        {"chat @/talker -n 4 <@/broken", 0, "\n", "UTF-8"},
+        {"chat @/talker -n 0 <@/dialogue", 2, "", "-n: expected"},
         {"info @/talker/model.safetensors", 0, "lm_head.weight", ""},
         {"info @/talker/model.safetensors --json", 0, "\"tensors\":[", ""},
         {"info @/none.npz", 3, "", "none.npz"},
     };
     CHECK_ALL(table);
+}
+
+static json_t *result_of(const char *command) {
+    if (run(command) != 0) fail_msg("%s: %s", command, err);
+    json_t *json = json_loads(out, 0, NULL);
+    if (json == NULL) fail_msg("%s: no JSON: %s", command, out);
+    return json;
+}
+
+/* "COMMAND 1,2,3" for that list of ids. */
+static const char *with_ids(const char *command, const json_t *list) {
+    static char line[4096];
+    int n = sprintf(line, "%s ", command);
+    for (size_t i = 0; i < json_array_size(list); i++)
+        n += sprintf(line + n, "%s%d", i > 0 ? "," : "",
+                     (int)json_integer_value(json_array_get(list, i)));
+    return line;
+}
+
+/* Every answer of a conversation, whatever chat still has in its cache of the turns before, is what
+ * the model says to the whole conversation's ids. */
+static void check_turns(const char *chat, const char *once) {
+    static const char *const users[] = {"a", "b", "c", "d", "e", "f"};
+    char want[1024] = "";
+    json_t *messages = json_array(), *request = json_pack("{s:O}", "messages", messages);
+    put("turns", "a\nb\nc\nd\ne\nf\n");
+    for (int turn = 0; turn < 6; turn++) {
+        json_array_append_new(messages, json_pack("{s:s,s:s}", "role", "user", "content",
+                                                  users[turn]));
+        assert_int_equal(json_dump_file(request, scratch("request"), 0), 0);
+        json_t *prompt = result_of("chat-template @/talker @/request --json");
+        json_t *answer = result_of(with_ids(once, json_object_get(prompt, "ids")));
+        json_t *decoded = result_of(with_ids("tokenize @/talker --json --decode",
+                                             json_object_get(answer, "tokens")));
+        const char *text = json_string_value(json_object_get(decoded, "decoded"));
+        assert_non_null(text);
+        strcat(strcat(want, text), "\n");
+        json_array_append_new(messages, json_pack("{s:s,s:s}", "role", "assistant", "content",
+                                                  text));
+        json_decref(prompt);
+        json_decref(answer);
+        json_decref(decoded);
+    }
+    assert_int_equal(run(chat), 0);
+    assert_string_equal(out, want);
+    json_decref(messages);
+    json_decref(request);
+}
+
+/* Answers of one token are never in the cache, so what is in it begins the next turn's ids; answers
+ * of four are taken apart otherwise once they are text. */
+static void test_turns(void **state) {
+    (void)state;
+    make_talker();
+    check_turns("chat @/talker -n 1 <@/turns", "run @/talker -n 1 --json --tokens");
+    check_turns("chat @/talker -n 4 <@/turns", "run @/talker -n 4 --json --tokens");
 }
 
 static void test_compare(void **state) {
@@ -115,7 +176,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tokenize),
         cmocka_unit_test(test_chat_template),
-        cmocka_unit_test(test_text_prompts),
+        cmocka_unit_test(test_text_prompts), cmocka_unit_test(test_turns),
         cmocka_unit_test(test_compare),
     };
     return cmocka_run_group_tests(tests, scratch_open, remove_scratch);

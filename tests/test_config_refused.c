@@ -44,6 +44,7 @@ static const struct { const char *name, *json, *text; } cases[] = {
     {"config.json", MISTRAL "'sliding_window':[7]}",
      "expected an integer or null, found a list"},
     {"config.json", MISTRAL "'sliding_window':true}", "found true"},
+    {"config.json", MISTRAL "'sliding_window':false}", "found false"},
     {"config.json", MISTRAL "'layer_types':['full_attention']}",
      "layer_types lists 1 layers; expected 4"},
     {"config.json", MISTRAL "'layer_types':['full_attention',1,2,3]}", "for layer 1"},

@@ -5,25 +5,24 @@
 #include "tests/check.h"
 
 /* Rows that overlap, 1 2 3 and 2 3 4, and rows at an odd address, as a file may have them: y = W x
- * with x = 1 is 6 and 9 in every engine. */
+ * with x = 1 is 6 and 9, or 3 and 7, in every engine, for one token and for the least that BLAS
+ * takes. */
 static void rows_anywhere(void **state) {
-    const float values[4] = {1, 2, 3, 4}, x[3] = {1, 1, 1}, want[2] = {6, 9};
+    enum { T = MR_BLAS_TOKENS };
+    const float values[4] = {1, 2, 3, 4}, want[3][2] = {{6, 9}, {6, 9}, {3, 7}};
     unsigned char bytes[sizeof values + 1];
-    float scratch[64 * 3], y[2];
+    float scratch[mr_linear_scratch(3)], x[3 * T], y[2 * T];
     (void)state;
     memcpy(bytes + 1, values, sizeof values);
-    const mr_matrix W[] = {{values, MR_F32, 2, 3, 1, 1}, {bytes + 1, MR_F32, 2, 3, 1, 1}};
-    for (int i = 0; i < 2; i++)
-        for (int engine = MR_PLAIN_ENGINE; engine <= MR_BLAS_ENGINE; engine++) {
-            mr_linear_f32(y, x, &W[i], 1, MR_STORE_WIDE, (mr_engine)engine, scratch);
-            check_bits("y", want, y, 2, sizeof *y);
-        }
-    const mr_matrix apart = {bytes + 1, MR_F32, 2, 2, 2, 1};
-    for (int engine = MR_PLAIN_ENGINE; engine <= MR_BLAS_ENGINE; engine++) {
-        const float sums[2] = {3, 7};
-        mr_linear_f32(y, x, &apart, 1, MR_STORE_WIDE, (mr_engine)engine, scratch);
-        check_bits("y", sums, y, 2, sizeof *y);
-    }
+    for (int i = 0; i < 3 * T; i++) x[i] = 1;
+    const mr_matrix W[] = {{values, MR_F32, 2, 3, 1, 1}, {bytes + 1, MR_F32, 2, 3, 1, 1},
+                           {bytes + 1, MR_F32, 2, 2, 2, 1}};
+    for (int i = 0; i < 3; i++)
+        for (int engine = MR_PLAIN_ENGINE; engine <= MR_BLAS_ENGINE; engine++)
+            for (idx tokens = 1; tokens <= T; tokens += T - 1) {
+                mr_linear_f32(y, x, &W[i], tokens, MR_STORE_WIDE, (mr_engine)engine, scratch);
+                for (idx t = 0; t < tokens; t++) check_bits("y", want[i], y + 2 * t, 2, sizeof *y);
+            }
 }
 
 /* One of the words that the documents use. */

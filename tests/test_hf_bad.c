@@ -1,6 +1,8 @@
 /* tokenizer.json: what is refused, with a message that names it; limits; damaged files. */
 #include "tests/hf_samples.h"
 
+#include "tests/colliding.h"
+
 #define NONE "`vocab`:{`a`:0},`merges`:[]"
 #define MODEL(model) file_of(model, NULL, NULL, NULL, NULL)
 
@@ -84,6 +86,7 @@ static void test_refused_parts(void **state) {
                     "{`type`:`Nmt`}]}", NULL, NULL), "`Nmt`");
     refused(file_of(NONE, NULL, "{`prepend`:`a`}", NULL, NULL), "no `type`");
     refused(file_of(NONE, NULL, "{`type`:`Prepend`}", NULL, NULL), "no `prepend`");
+    refused(file_of(NONE, NULL, "{`type`:`Prepend`,`prepend`:`\\ud800`}", NULL, NULL), "surrogate");
     refused(file_of(NONE, NULL, NULL, SPLIT("`Regex`:`a+`", "Isolated", "false"), NULL),
             "regular expression `a+");
     refused(file_of(NONE, NULL, NULL, SPLIT("`String`:``", "Isolated", "false"), NULL), "empty");
@@ -174,11 +177,39 @@ static void test_damage(void **state) {
     }
 }
 
+/* Files made to be slow: more pieces of one hash, or merges of one slot, than a look-up may try. */
+static void test_colliding(void **state) {
+    enum { MANY = MR_PROBE_MAX + 2 };
+    static char text[1 << 15], merges[1 << 14];
+    uint64_t number = 0;
+    int size = sprintf(text, "`vocab`:{"), more = 0;
+    (void)state;
+    for (int i = 0; i < MANY; i++) {
+        char piece[COLLIDING];
+        colliding_text(piece, &number);
+        size += sprintf(text + size, "%s`%.*s`:%d", i > 0 ? "," : "", COLLIDING, piece, i);
+    }
+    sprintf(text + size, "},`merges`:[]");
+    refused(MODEL(text), "piece 513 collides with more than 512 others; this vocabulary");
+
+    /* a + r makes ar; the ids of r are those that hf_model.c sends to two of its 2048 slots */
+    size = sprintf(text, "`vocab`:{`a`:0");
+    for (uint64_t id = 1, found = 0; found < MANY + 2; id++) {
+        if ((id * UINT64_C(0x9E3779B97F4A7C15) >> 32 & 2047) > 1) continue;
+        size += sprintf(text + size, ",`%d`:%d,`a%d`:%d", (int)id, (int)id, (int)id,
+                        1000000 + (int)found);
+        more += sprintf(merges + more, "%s`a %d`", found++ > 0 ? "," : "", (int)id);
+    }
+    sprintf(text + size, "},`merges`:[%s]", merges);
+    refused(MODEL(text), "collides with more than 512 others; this file was made to be slow");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused_models), cmocka_unit_test(test_refused_parts),
         cmocka_unit_test(test_long_tokens),    cmocka_unit_test(test_refused_processor),
         cmocka_unit_test(test_depth), cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_colliding),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

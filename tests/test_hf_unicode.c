@@ -68,6 +68,9 @@ static void test_newer(void **state) {
          "`merges`:[]", NULL, "{`type`:`NFKC`}", NULL,
          {"\xE3\x8B\xBF", "0", "\xF0\x9E\x80\xB0", "1", "\xF0\x9F\xAF\xB9", "2",
           "\xE3\x8B\xBE", "4"}},                 /* U+32FE: a circled one, of Unicode 1 */
+        {"`vocab`:{`\\u1c8a`:0,`\\u0264`:1,`\\ud803\\udd70`:2},`merges`:[]", NULL,
+         "{`type`:`Lowercase`}", NULL,            /* small letters of Unicode 16 */
+         {"\xE1\xB2\x89", "0", "\xEA\x9F\x8B", "1", "\xF0\x90\xB5\x90", "2"}},
     };
     (void)state;
     RUN(list);
@@ -105,6 +108,7 @@ static void test_all_newer(void **state) {
     mr_tokenizer *t = good(file_of(byte_alphabet(), NULL, "{`type`:`NFKD`}",
                                    "{`type`:`ByteLevel`,`add_prefix_space`:false,"
                                    "`use_regex`:false}", NULL));
+    assert_string_equal(mr_tokenizer_unicode(t), "16.0.0");   /* of its categories, as Rust's */
     for (size_t i = 0; i < sizeof newer / sizeof newer[0]; i++)
         if (!stays(t, newer[i])) fail_msg("U+%04X changes", (unsigned)newer[i]);
     for (size_t i = 0; i < sizeof older / sizeof older[0]; i++)

@@ -172,11 +172,26 @@ static void test_refusals(void **state) {
     assert_null(made.tensors.tensor);
 }
 
+/* Each product of sizes below 2^57, as the configuration may have them, and 2^63 bytes together. */
+static void test_too_large(void **state) {
+    const idx wide = INT32_MAX, many = ((idx)1 << 26) - 1;
+    const mr_config config = {.dim = wide, .n_layers = 1, .head_dim = 1 << 12, .hidden_dim = many,
+                              .n_heads = 1 << 14, .n_kv_heads = 1 << 14, .vocab_size = many,
+                              .norm_eps = 1e-5, .rope_theta = 1e4, .bos_id = -1, .eos_id = -1};
+    mr_checkpoint made;
+    mr_err err = {0};
+    (void)state;
+    check_refused(mr_checkpoint_formula(&config, &made, &err), MR_BAD, &err,
+                  WIDE_SIZES ? "12 tensors are too many or too large"
+                             : "sizes overflow");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_formula),
                                        cmocka_unit_test(test_known_answers),
                                        cmocka_unit_test(test_deviations),
                                        cmocka_unit_test(test_distribution),
+                                       cmocka_unit_test(test_too_large),
                                        cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests_name("init", tests, NULL, NULL);
 }

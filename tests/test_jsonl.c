@@ -93,6 +93,20 @@ static void depth(void **state) {
     }
 }
 
+/* A file of zeros has no line end: at the limit it is no JSON Lines. */
+static void no_end(void **state) {
+    mr_err err = {0};
+    mr_jsonl lines;
+    json_t *object;
+    (void)state;
+    const char *path = scratch_write("zeros.jsonl", "", 0);
+    assert_int_equal(truncate(path, MR_JSONL_LINE_CAP + 1), 0);
+    if (mr_jsonl_open(&lines, path, &err)) fail_msg("%s", err.text);
+    check_refused(mr_jsonl_next(&lines, &object, &err), MR_BAD, &err,
+                  "line 1: more than 16000000 bytes; is this JSON Lines?");
+    mr_jsonl_close(&lines);
+}
+
 /* A folder opens as a file does, and its bytes cannot be read. */
 static void unreadable(void **state) {
     mr_err err = {0};
@@ -143,6 +157,7 @@ static void interrupted(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(lengths), cmocka_unit_test(bad_lines),
+                                       cmocka_unit_test(no_end),
                                        cmocka_unit_test(unreadable), cmocka_unit_test(interrupted),
                                        cmocka_unit_test(depth)};
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);

@@ -68,6 +68,14 @@ static void test_orders(void **state) {
     check(T13, left, 1, MR_LAYOUT_FOUND, "layers.1.h", "padded on the left");
 }
 
+static void test_other_names(void **state) {
+    (void)state;
+    const change gate[] = {{"w1", same, 2, {T, F}, "first"}};
+    check(T13, gate, 1, MR_LAYOUT_FOUND, "layers.1.w1", "is what the port calls otherwise");
+    const change values[] = {{"v", same, 2, {T, G * D}, "second"}};
+    check(T13, values, 1, MR_LAYOUT_FOUND, "layers.0.v", "is what the port calls otherwise");
+}
+
 /* Axes of size 1 and heads joined or apart are no news. */
 static void test_reshaped(void **state) {
     (void)state;
@@ -258,6 +266,7 @@ static void test_real_runs(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_orders),        cmocka_unit_test(test_said),
+        cmocka_unit_test(test_other_names),
         cmocka_unit_test(test_reshaped),
         cmocka_unit_test(test_batches),       cmocka_unit_test(test_not_explained),
         cmocka_unit_test(test_heads_of_results), cmocka_unit_test(test_real_runs),

@@ -127,6 +127,9 @@ static void test_exchanged(void **state) {
     const char *const both[] = {"w1", "w3", NULL}, *const none[] = {NULL};
     const change names[] = {{"w1", same, 2, {T, F}, "w3"}, {"w3", same, 2, {T, F}, "w1"}};
     expect(T13, names, 2, NULL, MR_LAYOUT_FOUND, "layers.0.w1", "has the name of w3", both);
+    const change later[] = {{"w1", same, 2, {T, F}, "w3"}, {"w3", same, 2, {T, F}, "w1"},
+                            {"act", NULL, 0, {0}, NULL}, {"ffn_out", NULL, 0, {0}, NULL}};
+    expect(T13, later, 4, NULL, MR_LAYOUT_FOUND, "layers.1.w1", "has the name of w3", both);
     const change loaded[] = {{"w1", same, 2, {T, F}, "w3"}, {"w3", same, 2, {T, F}, "w1"},
                              {"act", NULL, 0, {0}, NULL}};
     expect(T13, loaded, 3, add_swapped_act, MR_LAYOUT_FAULT, "layers.0.act",
@@ -237,11 +240,13 @@ static idx row_token(const int *choice, idx e, idx i, idx copy) {
     (void)choice, (void)e, (void)i;
     return copy;
 }
+static idx row_all(const int *c, idx e, idx i, idx k) { return (void)c, (void)i, e * T + k / K; }
 static void add_capacity(mr_trace *g, mr_trace_writer *w) {
     all_experts(g, w, E * 9, row_capacity);
 }
 static void add_sorted(mr_trace *g, mr_trace_writer *w) { all_experts(g, w, T * K, row_sorted); }
 static void add_tokens(mr_trace *g, mr_trace_writer *w) { all_experts(g, w, T * K, row_token); }
+static void add_all(mr_trace *g, mr_trace_writer *w) { all_experts(g, w, E * T, row_all); }
 
 static idx own_elements;
 static idx padded(idx i) { return i < own_elements ? i : -1; }
@@ -274,6 +279,8 @@ static void test_experts(void **state) {
            "sorted by expert", outs);
     expect(SPARSE, gone, E, add_tokens, MR_LAYOUT_FOUND, "layers.1.experts.0.out",
            "token by token", outs);
+    expect(SPARSE, gone, E, add_all, MR_LAYOUT_FOUND, "layers.0.experts.6.out",
+           "all experts and all tokens", outs);
 }
 
 static int remove_all(void **state) {

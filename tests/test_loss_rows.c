@@ -3,10 +3,11 @@
 #include "tests/losses_golden.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "ref/mr.h"
 
-enum { V = 7, ROWS = 20 };
+enum { V = 7, ROWS = 20, MANY = 131 };
 
 static void rows(void **state) {
     (void)state;
@@ -36,6 +37,38 @@ static void rows(void **state) {
     json_decref(root);
 }
 
+/* The same rows one after the other, more of them than are taken at a time; every seventh is not
+ * scored. */
+static void many_rows(void **state) {
+    (void)state;
+    json_t *root = golden_open("cross_entropy");
+    static double z[MANY * V], weight[MANY], got[MANY * V];
+    const double *logits = golden(root, "rows/logits", NULL);
+    const double *target = golden(root, "rows/targets", NULL);
+    const double *dlogp = golden(root, "rows/dlogp", NULL), *logp = golden(root, "rows/logp", NULL);
+    const double *want = golden(root, "rows/gradient", NULL);
+    int32_t targets[MANY];
+    double loss = 1, value = 1, sum = 1, size = 1;
+    for (idx t = 0; t < MANY; t++) {
+        const idx r = t % 10;
+        memcpy(z + t * V, logits + r * V, V * sizeof *z);
+        weight[t] = -dlogp[r];
+        targets[t] = t % 7 == 3 ? -1 : (int32_t)target[r];
+        if (targets[t] < 0) continue;
+        sum += dlogp[r] * logp[r];
+        size += fabs(dlogp[r] * logp[r]);
+    }
+    mr_token_losses_f64(&loss, got, z, targets, weight, MANY, V, MR_PLAIN_ENGINE);
+    mr_token_losses_f64(&value, NULL, z, targets, weight, MANY, V, MR_PLAIN_ENGINE);
+    check_close("loss, added", &sum, &loss, 1, EPS_F64, size, MANY);
+    check_bits("without a derivative", &loss, &value, 1, sizeof value);
+    for (idx t = 0; t < MANY; t++) {
+        const double zero[V] = {0}, *row = targets[t] < 0 ? zero : want + t % 10 * V;
+        check_close("dz", row, got + t * V, V, EPS_F64, golden_size(row, V) + 1e-300, 32);
+    }
+    json_decref(root);
+}
+
 /* The nearly certain target of the document keeps its digits: -1e-8, not -9.99999993922529e-09. */
 static void near_zero(void **state) {
     (void)state;
@@ -52,15 +85,8 @@ static void reduction(const json_t *root, const char *name, mr_reduction kind,
     double weight[ROWS], dz[ROWS * V] = {0}, loss = 0;
     char path[64];
     mr_loss_weights(weight, targets, length, 4, micro, kind);
-    for (idx t = 0; t < ROWS; t++) {
-        if (targets[t] < 0) {
-            assert_true(weight[t] == 0);
-            continue;
-        }
-        loss -= weight[t] * mr_log_probability_f64(logits + t * V, V, targets[t]);
-        mr_log_probability_backward_f64(dz + t * V, logits + t * V, V, targets[t], -weight[t],
-                                        MR_PLAIN_ENGINE);
-    }
+    for (idx t = 0; t < ROWS; t++) assert_true(targets[t] >= 0 || weight[t] == 0);
+    mr_token_losses_f64(&loss, dz, logits, targets, weight, ROWS, V, MR_PLAIN_ENGINE);
     check_number(name, golden_at(root, "reductions", name, NULL)[0], loss, 32);
     snprintf(path, sizeof path, "%s_gradient", name);
     const double *want = golden_at(root, "reductions", path, NULL);
@@ -133,7 +159,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows),           cmocka_unit_test(near_zero),
         cmocka_unit_test(reductions),     cmocka_unit_test(nothing_scored),
-        cmocka_unit_test(boundaries),
+        cmocka_unit_test(boundaries),     cmocka_unit_test(many_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

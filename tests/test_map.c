@@ -181,7 +181,17 @@ static void refuse(const char *json, mr_status status, const char *text) {
     "{\"tensors\":{\"blk.{N}.attn_q\":{\"name\":\"layers.{N}.q\",\"steps\":" list "}}}"
 
 static void test_file_refused(void **state) {
+    char name[MR_NAME_LIMIT + 1];
+    const char *const names[] = {name, NULL};
+    mr_err err = {0};
+    mr_trace *golden, *port;
+    mr_mapping map;
     (void)state;
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    write_numbers(names, 1, (const idx[]){3});
+    check_refused(open_map("hf", &golden, &port, &map, &err), MR_BAD, &err, "at most 95 letters");
+    close_map(golden, port, &map);
     refuse("[1]", MR_BAD, "expected an object of names");
     refuse("{\"tensors\":{\"blk.{N}.attn_k\":\"layers.{N}.k\"}}", MR_MISSING,
            "\"blk.{N}.attn_k\" fits no tensor of the port (nearest: blk.0.attn_q, blk.1.attn_q)");
@@ -196,9 +206,33 @@ static void test_file_refused(void **state) {
     refuse(ONE("[{\"take\":[1,[6]]}]"), MR_BAD, "found take");
     refuse(ONE("[{\"rotary\":\"pairs\"}]"), MR_BAD, "found rotary");
     refuse(ONE("[{\"reshape\":[4,\"Q\"]}]"), MR_BAD, "found reshape");
+    refuse(ONE("[{\"reshape\":[\"24*2000000000000\"]}]"), MR_BAD, "found reshape");
+    refuse(ONE("[{\"reshape\":[3,2,\"-1\"]}]"), MR_BAD, "found reshape");
+    refuse(ONE("[{\"permute\":[1,0]},{\"reshape\":[4,6]}]"), MR_BAD,
+           "step 2 must be one of reshape, permute, slice, take, rotary, scale and fit the shape "
+           "[6,4]");
+    refuse(ONE("[{\"turn\":[1,0]}]"), MR_BAD, "found turn");
     refuse(ONE("[{\"scale\":0}]"), MR_BAD, "found scale");
     refuse(ONE("{}"), MR_BAD, "\"steps\" must be a list");
     refuse("{\"tensors\":", MR_BAD, "map.json");
+}
+
+/* A port whose file is cut while it is read through a map. */
+static void test_file_cut(void **state) {
+    static const char json[] = "{\"tensors\":{\"blk.{N}.x\":{\"name\":\"layers.{N}.q\","
+                               "\"steps\":[{\"permute\":[1,0]}]}}}";
+    const char *const names[] = {"blk.0.x", NULL};
+    double out[24];
+    mr_err err = {0};
+    mr_trace *golden, *port;
+    mr_mapping map;
+    (void)state;
+    write_numbers(names, 2, (const idx[]){4, 6});
+    scratch_write("map.json", json, sizeof json - 1);
+    if (open_map(scratch("map.json"), &golden, &port, &map, &err)) fail_msg("%s", err.text);
+    assert_int_equal(truncate(scratch("names.npz"), 0), 0);
+    check_refused(mr_mapping_read(&map, &map.entry[0].view, out, &err), MR_BAD, &err, "names.npz");
+    close_map(golden, port, &map);
 }
 
 /* ---- the program ----------------------------------------------------------------------------- */
@@ -252,7 +286,8 @@ int main(void) {
         cmocka_unit_test(test_module_paths), cmocka_unit_test(test_no_such_names),
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_distance),     cmocka_unit_test(test_file_steps),
-        cmocka_unit_test(test_file_refused), cmocka_unit_test(test_program),
+        cmocka_unit_test(test_file_refused), cmocka_unit_test(test_file_cut),
+        cmocka_unit_test(test_program),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

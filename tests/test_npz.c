@@ -5,6 +5,7 @@
 #include <zlib.h>
 
 #include "golden/npz.h"
+#include "golden/zip.h"
 #include "tests/npz_samples.h"
 
 static mr_npz *open_good(const char *path) {
@@ -202,6 +203,18 @@ static void test_writer_refuses(void **state) {
     mr_npz_abandon(NULL);
 }
 
+/* The archive itself has each name once, whoever writes to it. */
+static void test_member_twice(void **state) {
+    const mr_zip_piece piece = {"a", 1};
+    mr_zip_writer *writer;
+    mr_err err = {0};
+    (void)state;
+    assert_int_equal(mr_zip_create(scratch("x.zip"), &writer, &err), MR_OK);
+    assert_int_equal(mr_zip_add(writer, "m", &piece, 1, &err), MR_OK);
+    check_refused(mr_zip_add(writer, "m", &piece, 1, &err), MR_BAD, &err, "m is written twice");
+    mr_zip_abandon(writer);
+}
+
 /* A failed member may not become a finished archive. */
 static void test_broken(void **state) {
     mr_npz_writer *writer;
@@ -223,7 +236,7 @@ int main(void) {
         cmocka_unit_test(test_numpy_streamed), cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_bytes),          cmocka_unit_test(test_bf16_names),
         cmocka_unit_test(test_empty),          cmocka_unit_test(test_writer_refuses),
-        cmocka_unit_test(test_broken),
+        cmocka_unit_test(test_member_twice), cmocka_unit_test(test_broken),
     };
     return cmocka_run_group_tests_name("npz", tests, scratch_open, scratch_close);
 }

@@ -103,6 +103,32 @@ static size_t deflate_zeros(unsigned char *out, size_t room, idx declared, size_
     return packed;
 }
 
+/* Packed bytes up to either side of 65536, which are read at a time: zeros in one stored block of
+ * deflate, which is its last (1), their number and its complement (RFC 1951, 3.2.4). */
+static void test_pieces(void **state) {
+    static unsigned char block[66000];
+    (void)state;
+    for (size_t packed = 65534; packed <= 65539; packed++) {
+        const size_t size = packed - 5;
+        unsigned char *plain = block + 5;
+        uLong hash;
+        mr_err err = {0};
+        memset(block, 0, sizeof block);
+        block[0] = 1;
+        for (int i = 0; i < 2; i++) {
+            block[1 + i] = (unsigned char)(size >> 8 * i & 255);
+            block[3 + i] = (unsigned char)(~size >> 8 * i & 255);
+        }
+        memset(plain, ' ', 128);
+        memcpy(plain, "\x93NUMPY\1\0\166\0", 10);
+        const int n = snprintf((char *)plain + 10, 118,
+                               "{'descr':'|u1','fortran_order':False,'shape':(%zu,)}", size - 128);
+        plain[10 + n] = ' ';
+        build_deflated(block, packed, size, crc32(crc32(0, NULL, 0), plain, (uInt)size));
+        if (read_all(archive, length, &hash, &err) != MR_OK) fail_msg("%zu: %s", packed, err.text);
+    }
+}
+
 static void test_sizes(void **state) {
     static unsigned char data[4000];
     uLong crc, hash;
@@ -155,7 +181,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cut),
         cmocka_unit_test(test_flip),
-        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_pieces), cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_no_file),
     };
     return cmocka_run_group_tests_name("npz_bad", tests, scratch_open, scratch_close);

@@ -142,6 +142,7 @@ static void test_keys(void **state) {
     sees(&all, MR_SEES_LAST, 4, "2 3 4");
     sees(&one, MR_SEES_RING, 2, "2");
     sees(&one, MR_SEES_RING, 4, "");
+    sees(&all, MR_SEES_RING, 4, "2 3 4");
     sees(&two, MR_SEES_RING, 4, "4");
     sees(&two, MR_SEES_RING, 5, "4 5");
     sees(&two, MR_SEES_POINTER, 6, "6");     /* position 4 is slot 0, 5 slot 1 */
@@ -152,11 +153,28 @@ static void test_keys(void **state) {
     sees(&two, MR_SEES_RULE, 3, "2 3");
     sees(&two, MR_SEES_RULE, 5, "5");
     sees(&two, MR_SEES_RULE, 7, "6 7");
+    sees(&two, MR_SEES_LATER, 2, "2");
+    sees(&two, MR_SEES_LATER, 4, "4 5");
+}
+
+/* Other rules: W more keys than the token's own; W/2 on both sides, up to the sequence's ends. */
+static void test_rules(void **state) {
+    batch two;
+    (void)state;
+    open_batch(&two, 2);
+    two.fault.config.window_rule = MR_WINDOW_INCLUSIVE;
+    sees(&two, MR_SEES_RULE, 4, "2 3 4");
+    sees(&two, MR_SEES_LATER, 4, "2 3 4 5");
+    two.fault.config.window_rule = MR_WINDOW_LONGFORMER;
+    sees(&two, MR_SEES_RULE, 2, "2 3");
+    sees(&two, MR_SEES_RULE, 6, "5 6 7");
+    sees(&two, MR_SEES_RULE, 7, "6 7");
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_calls),
                                        cmocka_unit_test(test_positions),
-                                       cmocka_unit_test(test_keys)};
+                                       cmocka_unit_test(test_keys),
+                                       cmocka_unit_test(test_rules)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

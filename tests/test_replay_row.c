@@ -103,7 +103,37 @@ static void test_cached(void **state) {
     close_rows(&r);
 }
 
+/* Recorded scores 199/128/sqrt 2 of keys 1 and 2, one of them some roundings of 2^-40 off. */
+static double roundings;
+
+static mr_status read_rounded(void *user, idx i, double *out, mr_err *err) {
+    (void)user, (void)i, (void)err;
+    for (idx t = 0; t < T; t++)
+        for (idx j = 0; j < T; j++)
+            out[t * T + j] = j > t ? (double)-INFINITY : j % 3 == 0 ? 0 : 199.0 / 128 / sqrt(2);
+    out[1 * T + 1] *= 1 + roundings * 0x1p-40;
+    return MR_OK;
+}
+
 /* sqrt 2 ln 3 = 1.5537 is 199/128 in bf16, then scaled; four roundings of float are allowed. */
+static void test_roundings_of_scores(void **state) {
+    const mr_tensor list[] = {{"layers.1.scores", MR_F64, 3, {1, T, T}, NULL}};
+    rows r;
+    (void)state;
+    for (roundings = 3.5; roundings < 5; roundings++) {
+        open_rows(&r, 1, 1, list, 1, read_rounded);
+        r.a.sum = 0x1p-40;
+        r.fault.score_storage = MR_STORE_BF16;
+        mr_walk_rows(&r.w, 1);
+        assert_int_equal(r.out.count, 1);
+        const mr_finding *f = &r.out.list[0];
+        assert_int_equal(f->verdict, roundings < 4 ? MR_AGREES : MR_FAULT);
+        assert_true(fabs(f->ratio - roundings / 4) < 1e-3);
+        assert_true(fabs(f->likely - roundings / 4) < 1e-3);
+        close_rows(&r);
+    }
+}
+
 static void test_rounded_scores(void **state) {
     rows r;
     (void)state;
@@ -200,6 +230,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rule),    cmocka_unit_test(test_cached),
         cmocka_unit_test(test_rounded_scores), cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_roundings_of_scores),
         cmocka_unit_test(test_heads_first), cmocka_unit_test(test_padding),
         cmocka_unit_test(test_forbidden),
     };

@@ -1,6 +1,9 @@
 /* Whole safetensors files: our bytes are the public library's, shards agree with their index. */
 #include "tests/scratch.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 #include "weights/safetensors.h"
 
 /* The bytes that the format's own library writes for these tensors. */
@@ -48,6 +51,42 @@ static void test_saved_bytes(void **state) {
     assert_null(mr_tensors_find(&set, "h"));
     assert_null(mr_tensors_find(&set, ""));
     mr_tensors_close(&set);
+}
+
+static void test_no_tensors(void **state) {
+    mr_err err = {0};
+    size_t bytes;
+    (void)state;
+    const char *path = scratch("none.safetensors");
+    assert_int_equal(mr_safetensors_save(path, NULL, 0, NULL, &err), MR_OK);
+    unsigned char *file = scratch_read(path, &bytes);
+    assert_int_equal(bytes, 16);
+    assert_memory_equal(file, "\x08\0\0\0\0\0\0\0{}      ", 16);
+    free(file);
+}
+
+/* A file system that takes no more than 100 kB: the old file stays, nothing is left beside it. */
+static void test_no_room(void **state) {
+    static float data[100000];
+    const mr_tensor t[] = {{"a", MR_F32, 1, {100000}, data}, {"b", MR_F32, 1, {100000}, data}};
+    struct rlimit before;
+    mr_err err = {0};
+    (void)state;
+    scratch_clean(NULL);
+    const char *path = scratch_write("full.safetensors", "old", 3);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    const struct rlimit little = {100000, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &little), 0);
+    const mr_status status = mr_safetensors_save(path, t, 2, NULL, &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, SIG_DFL);
+    check_refused(status, MR_BAD, &err, "full.safetensors: cannot write: File too large");
+    assert_int_equal(scratch_files(false), 1);
+    size_t bytes;
+    unsigned char *file = scratch_read(path, &bytes);
+    assert_true(bytes == 3 && memcmp(file, "old", 3) == 0);
+    free(file);
 }
 
 static void test_unsavable(void **state) {
@@ -130,6 +169,8 @@ static void test_shards(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_saved_bytes),
+                                       cmocka_unit_test(test_no_tensors),
+                                       cmocka_unit_test(test_no_room),
                                        cmocka_unit_test(test_unsavable),
                                        cmocka_unit_test(test_shards)};
     return cmocka_run_group_tests_name("safetensors_files", tests, scratch_open, scratch_close);

@@ -4,6 +4,8 @@
  * expected ids come from the sentencepiece library, not from this program. */
 #include "tests/sentencepiece_file.h"
 
+#include "tests/colliding.h"
+
 /* Skips the running test, and says so, where there are no real models. */
 static mr_tokenizer *real(const char *name, const char *version) {
     mr_err err = {0};
@@ -125,6 +127,26 @@ static void test_first_piece(void **state) {
     mr_tokenizer_close(t);
 }
 
+/* The trainer may have renamed the special pieces, and says so; a file's name may say the version.
+ * What comes out is what Google's sentencepiece makes of the same bytes. */
+static void test_names(void **state) {
+    (void)state;
+    file.count = 0;
+    put_number(3, 2), put_bytes(44, "?", 1), put_bytes(46, "<go>", 4), put_bytes(47, "<end>", 5);
+    close_message(2, 0);
+    PIECE("<unk>", 0, UNKNOWN), PIECE("<s>", 0, CONTROL), PIECE("<go>", 0, CONTROL);
+    PIECE("<end>", 0, CONTROL), PIECE("a", 0, NORMAL);
+    mr_tokenizer *t = good("x.model.v1");
+    assert_int_equal(mr_tokenizer_bos(t), 2);
+    assert_int_equal(mr_tokenizer_eos(t), 3);
+    assert_string_equal(mr_tokenizer_version(t), "v1");
+    text_is(t, (int32_t[]){4, 0, 4}, 3, "a?a");
+    mr_tokenizer_close(t);
+    t = good("x.model.v2");
+    assert_string_equal(mr_tokenizer_version(t), "v2");
+    mr_tokenizer_close(t);
+}
+
 #define REFUSED(reason, ...) start(2, false, 0), __VA_ARGS__, refused("x.model", reason)
 
 static void test_bad_models(void **state) {
@@ -148,11 +170,23 @@ static void test_bad_models(void **state) {
     REFUSED("65537 bytes", put_piece(file.byte, 65537, 0, NORMAL));
     REFUSED("wire type 0", put_number(1, 1));
     REFUSED("wire type 0", put_number(2, 1));
+    for (unsigned number = 44; number <= 47; number += number == 44 ? 2 : 1) {
+        start(2, false, 0);
+        const idx from = file.count;
+        put_number(number, 1), close_message(2, from);
+        refused("x.model", "wire type 0");
+    }
     REFUSED("precompiled_charsmap", put_bytes(3, "\x12\x01x", 3));
     REFUSED("denormalizer_spec has a precompiled_charsmap", put_bytes(5, "\x12\x01x", 3));
     REFUSED("64 bits", put("\x30\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x02", 11));
     REFUSED("longer than", put("\x0A\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01", 11));
     REFUSED("number is out of range", put("\x00\x01", 2));
+    start(2, false, 0);
+    for (uint64_t i = 0; i < MR_PROBE_MAX + 2; i++) {
+        char piece[COLLIDING];
+        colliding(piece, 7919 * i + 1), put_piece(piece, COLLIDING, 0, NORMAL);
+    }
+    refused("x.model", "collides with more than 512 others; this vocabulary was made to be slow");
     for (file.count = 0; file.count < (2 << 20) + 2;) put("\n\0", 2);
     refused("x.model", "1048577 pieces"); /* decided before memory is asked for */
 }
@@ -162,7 +196,7 @@ int main(void) {
         cmocka_unit_test(test_golden_v1_and_small), cmocka_unit_test(test_golden_v2_v3_v7),
         cmocka_unit_test(test_encode), cmocka_unit_test(test_decode),
         cmocka_unit_test(test_deep_and_settings), cmocka_unit_test(test_first_piece),
-        cmocka_unit_test(test_bad_models),
+        cmocka_unit_test(test_names), cmocka_unit_test(test_bad_models),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

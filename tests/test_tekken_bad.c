@@ -2,6 +2,8 @@
  * All are refused with status 3 and a message that says what is wrong. */
 #include "tests/tekken_file.h"
 
+#include "tests/colliding.h"
+
 /* The file as it is now. */
 static void refused(const char *reason) {
     mr_err err = {0};
@@ -221,11 +223,30 @@ static void test_folder(void **state) {
     check_refused(mr_tokenizer_open(scratch_folder, &t, &err), MR_BAD, &err, "tokenizer.json: ");
 }
 
+/* A vocabulary made to be slow: more pieces of one hash than a look-up may try. */
+static void test_colliding(void **state) {
+    enum { MANY = MR_PROBE_MAX + 2 };
+    char text[32];
+    (void)state;
+    tekken_write("v3", "");
+    snprintf(text, sizeof text, "_vocab_size\":%d", TEKKEN_SPECIAL + 256 + MANY);
+    tekken_edit("_vocab_size\":284", text);
+    char *end = strstr(tekken.text, ",{\"rank\":256,");
+    assert_non_null(end);
+    tekken.size = (int)(end - tekken.text);
+    for (int i = 0; i < MANY; i++) {
+        char piece[COLLIDING];
+        colliding(piece, 7919 * (uint64_t)i + 1), tekken_entry(256 + i, piece, COLLIDING);
+    }
+    tekken_put("]}");
+    refused("collides with more than 512 others; this vocabulary was made to be slow");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fields), cmocka_unit_test(test_sections),
         cmocka_unit_test(test_long_token), cmocka_unit_test(test_damage),
-        cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_folder), cmocka_unit_test(test_colliding),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

@@ -33,6 +33,8 @@ static void test_refused(void **state) {
         {"sft", "{\"input_ids\": []}", "input_ids: expected a list of ids, found an empty one"},
         {"sft", "{\"input_ids\": [1, 99999]}", "id 1: expected 0 to"},
         {"sft", "{\"input_ids\": [1, 2], \"labels\": [1, 3]}", "neither -100 nor the id"},
+        {"sft", "{\"input_ids\": [1, 2], \"labels\": [1]}", "expected a list as long as the ids"},
+        {"sft", "{\"input_ids\": [1, 2], \"labels\": \"12\"}", "expected a list as long as"},
         {"sft", "{\"input_ids\": [1]}", "nothing in it is to be learnt"},
         {"sft", "", "nothing to train on"},
         {"dpo", "{\"prompt\": \"a\", \"chosen\": \"b\"}", "\"rejected\" is missing"},
@@ -74,6 +76,23 @@ static void test_usage(void **state) {
     CHECK_ALL(table);
 }
 
+/* Text needs a tokenizer, and one whose ids the model has. */
+static void test_tokenizer(void **state) {
+    (void)state;
+    write_file("text.jsonl", "{\"text\":\"a\"}\n");
+    run_well("init golden/cases/dense_gqa/config.json -o @/plain");
+    run_well("init golden/cases/dense_gqa/config.json -o @/narrow");
+    char copy[1200];
+    snprintf(copy, sizeof copy, "cp " CHAT " %s/narrow/tokenizer.model", scratch_folder);
+    assert_int_equal(system(copy), 0);
+    const expectation table[] = {
+        {"train sft @/plain --data @/text.jsonl -o @/x", 3, "", "text: text needs a tokenizer"},
+        {"train sft @/narrow --data @/text.jsonl -o @/x", 3, "",
+         "is outside the model's vocabulary, expected 0 to 40"},
+    };
+    CHECK_ALL(table);
+}
+
 /* A rate that makes everything infinite: status 1, and the last good state stays. */
 static void test_not_finite(void **state) {
     (void)state;
@@ -88,6 +107,7 @@ int main(void) {
         cmocka_unit_test(test_truncation),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_usage),
+        cmocka_unit_test(test_tokenizer),
         cmocka_unit_test(test_not_finite),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);

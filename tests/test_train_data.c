@@ -205,11 +205,45 @@ static void test_message_pair(void **state) {
                              "completion: "}, 1);
 }
 
+/* rl: the same prompt as text, as messages and as ids gives the same answers and rewards. */
+static double reward_of(const char *file) {
+    idx tokens;
+    loss_of("rl", file, "--reward-model @/judge --version v3 --max-new 3 --samples 2", &tokens);
+    return number_of(0, "reward");
+}
+
+static void test_prompts(void **state) {
+    const char chat[] = "{\"messages\":[{\"role\":\"user\",\"content\":\"a question\"}]}";
+    mr_text text = {0};
+    mr_ids ids = {0};
+    mr_err e = {0};
+    json_t *plain = json_pack("[i]", 1), *template = json_array();
+    (void)state;
+    write_file("pairs.jsonl", "{\"prompt_ids\":[1],\"chosen_ids\":[7],\"rejected_ids\":[9]}\n");
+    run_well("train reward @/m --data @/pairs.jsonl -o @/judge --steps 1");
+    append_ids(plain, "a question");
+    if (mr_chat_encode(tokenizer, "v3", chat, (idx)strlen(chat), &text, &ids, &e))
+        fail_msg("%s", e.text);
+    for (idx i = 0; i < ids.count; i++) json_array_append_new(template, json_integer(ids.id[i]));
+    write_line("ids.jsonl", json_pack("{s:o}", "prompt_ids", plain), false);
+    write_file("text.jsonl", "{\"prompt\":\"a question\"}\n");
+    assert_true(reward_of("text.jsonl") == reward_of("ids.jsonl"));
+    write_line("chat.jsonl", json_pack("{s:O}", "prompt_ids", template), false);
+    write_file("messages.jsonl",
+               "{\"prompt\":[{\"role\":\"user\",\"content\":\"a question\"}]}\n");
+    assert_true(reward_of("messages.jsonl") == reward_of("chat.jsonl"));
+    assert_true(reward_of("messages.jsonl") != reward_of("text.jsonl"));
+    json_decref(template);
+    mr_text_free(&text);
+    mr_ids_free(&ids);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text),        cmocka_unit_test(test_completion),
         cmocka_unit_test(test_preferences), cmocka_unit_test(test_messages_v1),
         cmocka_unit_test(test_messages),    cmocka_unit_test(test_message_pair),
+        cmocka_unit_test(test_prompts),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
 }

@@ -4,25 +4,12 @@
 
 #include <string.h>
 
-#include "tokenizer/vocab.h"
+#include "tests/colliding.h"
 
-enum { SIZE = 16, MOST = MR_PROBE_MAX + 1 };
-
-/* The step that tokenizer/vocab.c takes for every eight bytes. It can be undone, which is why the
- * last eight bytes can be chosen so that all pieces end in the same state. */
-static uint64_t step(uint64_t x) {
-    x *= UINT64_C(0x9E3779B97F4A7C15);
-    return x ^ x >> 29;
-}
-
-static void colliding(char *bytes, uint64_t number) {
-    const uint64_t last = step(SIZE ^ number) ^ UINT64_C(0x0123456789ABCDEF);
-    memcpy(bytes, &number, 8);
-    memcpy(bytes + 8, &last, 8);
-}
+enum { MOST = MR_PROBE_MAX + 1 };
 
 static void test_collisions(void **state) {
-    static char bytes[MOST + 1][SIZE];
+    static char bytes[MOST + 1][COLLIDING];
     (void)state;
     for (idx count = MOST; count <= MOST + 1; count++) {
         mr_vocab vocab;
@@ -31,13 +18,13 @@ static void test_collisions(void **state) {
         assert_int_equal(mr_vocab_open(&vocab, count, &err), MR_OK);
         for (idx i = 0; i < count; i++) {
             colliding(bytes[i], (uint64_t)i * 7919 + 1);
-            vocab.piece[i] = (mr_piece){.bytes = bytes[i], .size = SIZE};
+            vocab.piece[i] = (mr_piece){.bytes = bytes[i], .size = COLLIDING};
         }
         if (count == MOST) {
             assert_int_equal(mr_vocab_index(&vocab, twins), MR_OK);
             for (idx i = 0; i < count; i++)
-                assert_int_equal(mr_vocab_find(&vocab, bytes[i], SIZE), i);
-            assert_int_equal(mr_vocab_find(&vocab, "sixteen bytes --", SIZE), -1);
+                assert_int_equal(mr_vocab_find(&vocab, bytes[i], COLLIDING), i);
+            assert_int_equal(mr_vocab_find(&vocab, "sixteen bytes --", COLLIDING), -1);
         } else {
             assert_int_equal(mr_vocab_index(&vocab, twins), MR_BAD);
             assert_int_equal(twins[0], MOST);

@@ -25,9 +25,8 @@ typedef struct {
     const char *(*piece)(const void *model, int32_t id, idx *bytes);
     mr_status (*encode)(const void *model, const char *text, idx bytes, mr_ids *out, mr_err *err);
 
-    /* One id at a time; the end of a text. NULL, both: ids are collected in stream->waiting and
-     * decoded at the end. tokenizer.c restores *stream and *out when a call fails, and frees
-     * stream->waiting after the end. */
+    /* One id at a time; the end of a text. tokenizer.c restores *stream and *out when a call fails,
+     * and frees stream->waiting after the end. */
     mr_status (*stream)(const void *model, mr_stream *stream, int32_t id, mr_text *out,
                         mr_err *err);
     mr_status (*stream_end)(const void *model, mr_stream *stream, mr_text *out, mr_err *err);

@@ -31,7 +31,7 @@ static bool broken(mr_pb *in, const char *problem) {
  * ten bytes, of which the last may hold only the highest bit. More bytes than needed are legal. */
 static bool varint(mr_pb *in, uint64_t *value) {
     uint64_t sum = 0;
-    for (unsigned shift = 0; shift < 70; shift += 7) {
+    for (unsigned shift = 0;; shift += 7) {
         if (in->at == in->end) return broken(in, "the file ends inside a number");
         uint64_t byte = (unsigned char)*in->at++;
         if (shift == 63 && byte > 1) return broken(in, "a number has more than 64 bits");
@@ -41,7 +41,6 @@ static bool varint(mr_pb *in, uint64_t *value) {
             return true;
         }
     }
-    return broken(in, "a number has more than 64 bits");
 }
 
 /* Little-endian whatever the machine: built from bytes. */

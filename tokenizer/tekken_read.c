@@ -152,8 +152,8 @@ static bool read_entry(mr_scan *in, const char *name, entry *e) {
         } else if (mr_span_is(&key, name)) {
             if (!mr_scan_string(in, &e->text)) break;
             e->texts++;
-        } else if (!mr_scan_skip(in)) {
-            break;
+        } else {
+            mr_scan_skip(in);
         }
     }
     return in->problem == NULL;

@@ -115,23 +115,6 @@ static void undo(mr_stream *stream, const mr_stream *before, mr_text *out, idx c
     mr_text_cut(out, count);
 }
 
-/* A kind that cannot stream collects its ids; see kind.h. */
-static mr_status stream_one(const mr_tokenizer *tokenizer, mr_stream *stream, int32_t id,
-                            mr_text *out, mr_err *err) {
-    const mr_tokenizer_type *kind = tokenizer->kind;
-    if (kind->stream == NULL) return mr_ids_push(&stream->waiting, id, err);
-    return kind->stream(tokenizer->model, stream, id, out, err);
-}
-
-static mr_status stream_rest(const mr_tokenizer *tokenizer, mr_stream *stream, mr_text *out,
-                             mr_err *err) {
-    const mr_tokenizer_type *kind = tokenizer->kind;
-    const mr_ids *waiting = &stream->waiting;
-    if (kind->stream == NULL)
-        return kind->decode(tokenizer->model, waiting->id, waiting->count, out, err);
-    return kind->stream_end(tokenizer->model, stream, out, err);
-}
-
 static mr_status check_id(const mr_tokenizer *tokenizer, int32_t id, idx position, idx count,
                           mr_err *err) {
     idx size = mr_tokenizer_size(tokenizer);
@@ -146,7 +129,8 @@ mr_status mr_tokenizer_stream(const mr_tokenizer *tokenizer, mr_stream *stream, 
     idx count = out->count;
     mr_status status = check_id(tokenizer, id, 1, 1, err);
     if (status == MR_OK) status = mr_text_reserve(out, 0, err); /* ends in NUL even when empty */
-    if (status == MR_OK) status = stream_one(tokenizer, stream, id, out, err);
+    if (status == MR_OK)
+        status = tokenizer->kind->stream(tokenizer->model, stream, id, out, err);
     if (status != MR_OK) undo(stream, &before, out, count);
     return status;
 }
@@ -156,7 +140,8 @@ mr_status mr_tokenizer_stream_end(const mr_tokenizer *tokenizer, mr_stream *stre
     mr_stream before = *stream;
     idx count = out->count;
     mr_status status = mr_text_reserve(out, 0, err);
-    if (status == MR_OK) status = stream_rest(tokenizer, stream, out, err);
+    if (status == MR_OK)
+        status = tokenizer->kind->stream_end(tokenizer->model, stream, out, err);
     if (status != MR_OK) {
         undo(stream, &before, out, count);
         return status;
@@ -169,11 +154,12 @@ mr_status mr_tokenizer_stream_end(const mr_tokenizer *tokenizer, mr_stream *stre
 /* All ids through a stream of their own. */
 static mr_status decode_by_stream(const mr_tokenizer *tokenizer, const int32_t *ids, idx count,
                                   mr_text *out, mr_err *err) {
+    const mr_tokenizer_type *kind = tokenizer->kind;
     mr_stream stream = {0};
     mr_status status = MR_OK;
     for (idx i = 0; i < count && status == MR_OK; i++)
-        status = stream_one(tokenizer, &stream, ids[i], out, err);
-    if (status == MR_OK) status = stream_rest(tokenizer, &stream, out, err);
+        status = kind->stream(tokenizer->model, &stream, ids[i], out, err);
+    if (status == MR_OK) status = kind->stream_end(tokenizer->model, &stream, out, err);
     mr_ids_free(&stream.waiting);
     return status;
 }

@@ -277,7 +277,9 @@ def make_lines():
         lines = line.replace(" ", "\n")
         save("options", name, bytes([i + 15]) + lines.encode())
         if name != "selftest":
-            save("command", name, name + "\n" + lines.replace("m -o d", "m/config.json -o d").replace("64", "6"))
+            for word, harmless in (("m\n-o\nd", "m/config.json\n-o\nd"), ("64", "4"), ("9", "4"), ("7", "3")):
+                lines = lines.replace(word, harmless)
+            save("command", name, name + "\n" + lines)
     for name, line in (("help", "--help"), ("version", "--version"), ("usage", "run --help"), ("wrong", "runs"),
                        ("paths", "compare @t.npz @t.npz --paths"), ("bare", "compare @t.npz @t.npz --json"),
                        ("chunk", "logits @m --tokens 1,2,3,4 --chunk 2 --window 2 --convention hf"),

@@ -20,7 +20,8 @@ Written by `make mutants`; the explanations are those of `tests/mutants/equivale
 
 A mutant is the program with one change: another operator or comparison, a constant plus or minus one, `&&` for `||`, a negated condition, a statement left out, two arguments
 or indices exchanged. It is killed when a test program that runs the changed line (or the golden cases of `mistral-ref selftest`) fails, crashes or does not end; what survives is run again with the
-changed file under AddressSanitizer with LeakSanitizer and UndefinedBehaviorSanitizer. Mutants are the first of each folder in the order of a hash, so a run can be repeated and extended. Headers are not changed, nor is what only decides how many threads share a loop.
+changed file under AddressSanitizer with LeakSanitizer and UndefinedBehaviorSanitizer. Mutants are the first of each folder, and some of every file, in the order of a hash, so a run can be repeated and extended. Headers are not changed, nor is what only decides how many
+threads share a loop. The tests of `weights/pages.c` skip themselves where temporary files are kept in memory: its mutants want `TMPDIR` on a disk.
 
 * *no compile*: refused by gcc, also for types of pointers and of formats. Not counted.
 * *same code*: gcc makes the same object of it (-O1 or -O2), so no test can tell. Not counted.
