@@ -209,9 +209,8 @@ tsan-loops: $(BUILD)/mistral-ref
 	$< trace weights/tiny -p "$$(head -c 1500 docs/STYLE.md)" --grad --only grad.norm -o $(BUILD)/dense.npz
 	$< trace golden/cases/mixtral_e5k2 --tokens $$(seq 1500 | sed 's/.*/3/' | paste -sd,) --grad --only grad.norm -o $(BUILD)/moe.npz
 
-# One thread: libgomp never frees those of OpenBLAS.
 valgrind:       ## the tests under valgrind memcheck (an hour; ONLY="npz moe" for some)
-	@OMP_NUM_THREADS=1 MR_WRAP="valgrind -q --error-exitcode=99 --leak-check=full" $(MAKE) --no-print-directory test OMP=0
+	@MR_WRAP="valgrind -q --error-exitcode=99 --leak-check=full --suppressions=tests/valgrind.supp" $(MAKE) --no-print-directory test OMP=0
 
 msan:           ## the tests under MemorySanitizer (clang; tests/msan.sh says what is not seen)
 	@tests/msan.sh
