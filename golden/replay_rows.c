@@ -4,15 +4,16 @@
 #include "golden/replay_meta.h"
 #include "weights/header.h"
 #include "weights/json.h"
+#include "weights/text.h"
 
 static mr_status read_part(const char *source, const char *name, const json_t *list, idx T,
                            mr_meta_part *part, mr_err *err) {
-    const idx count = (idx)json_array_size(list), length = (idx)strlen(name) + 1;
-    part->count = count;
-    part->row = mr_alloc(count + length, (idx)sizeof *part->row, err);   /* the name behind */
+    part->count = (idx)json_array_size(list);
+    part->name = mr_string_copy(name, err);
+    if (part->name == NULL) return MR_BAD;
+    part->row = mr_alloc(part->count, (idx)sizeof *part->row, err);
     if (part->row == NULL) return MR_BAD;
-    part->name = memcpy(part->row + count, name, (size_t)length);
-    for (idx i = 0; i < count; i++) {
+    for (idx i = 0; i < part->count; i++) {
         const json_t *value = json_array_get(list, (size_t)i);
         part->row[i] = mr_json_idx(value);
         const idx least = i > 0 ? part->row[i - 1] + 1 : 0;
@@ -45,6 +46,9 @@ const mr_meta_part *mr_meta_rows(const mr_meta *m, const char *name) {
 }
 
 void mr_meta_free_rows(mr_meta *m) {
-    for (idx i = 0; i < m->parts; i++) mr_free(m->part[i].row);
+    for (idx i = 0; i < m->parts; i++) {
+        mr_free(m->part[i].name);
+        mr_free(m->part[i].row);
+    }
     mr_free(m->part);
 }

@@ -8,6 +8,7 @@
 #include "golden/trace_stream.h"
 #include "weights/atomic.h"
 #include "weights/safetensors.h"
+#include "weights/text.h"
 
 /* What .safetensors of one call may have in memory; with more, tensors go out as they come. */
 #define HELD ((idx)8 << 20)
@@ -54,7 +55,7 @@ mr_status mr_trace_create(const char *path, idx calls, mr_trace_writer **out, mr
     if (w == NULL) return MR_BAD;
     mr_status status = MR_BAD;
     w->calls = calls;
-    w->path = copy(path, (idx)strlen(path) + 1, err);
+    w->path = mr_string_copy(path, err);
     if (w->path == NULL) goto failed;
     /* A path that can not be written is better known before a long run than after it. */
     status = npz ? mr_npz_create(path, &w->npz, err) : mr_atomic_open(&probe, path, err);
@@ -127,7 +128,7 @@ static mr_status add_name(mr_trace_writer *w, const mr_tensor *from, mr_err *err
     w->tensor = list;
     waiting *t = &w->tensor[w->count];
     *t = (waiting){.view = *from, .axis = axis_of(from)};
-    t->name = copy(from->name, (idx)strlen(from->name) + 1, err);
+    t->name = mr_string_copy(from->name, err);
     if (t->name == NULL) return MR_BAD;
     t->view.name = t->name;
     w->count++;

@@ -39,6 +39,10 @@ void check_bits(const char *name, const void *want, const void *got, idx n, idx 
             fail_msg("%s[%td]: bits differ", name, i);
 }
 
+void must(mr_status status, const mr_err *err) {
+    if (status != MR_OK) fail_msg("status %d: %s", (int)status, err->text);
+}
+
 void check_refused(mr_status got, mr_status want, const mr_err *err, const char *text) {
     if (got != want) fail_msg("status %d, want %d; message: %s", (int)got, (int)want, err->text);
     if (strstr(err->text, text) == NULL) fail_msg("message lacks \"%s\": %s", text, err->text);

@@ -36,6 +36,9 @@ void check_close_f32(const char *name, const double *want, const float *got, idx
 /* Bit equality; says which byte's element differs. size: bytes per element. */
 void check_bits(const char *name, const void *want, const void *got, idx n, idx size);
 
+/* The call must not have failed. */
+void must(mr_status status, const mr_err *err);
+
 /* The call must have failed with this status and a message that contains `text`. */
 void check_refused(mr_status got, mr_status want, const mr_err *err, const char *text);
 

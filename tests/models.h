@@ -29,10 +29,6 @@ static inline void drop(const char *folder) {
     rmdir(folder);
 }
 
-static inline void must(mr_status status, const mr_err *err) {
-    if (status != MR_OK) fail_msg("status %d: %s", (int)status, err->text);
-}
-
 /* Row r as its place in the native order, whatever order the model has. */
 static inline idx native_row(const mr_model *m, mr_param p, idx r) {
     const idx D = m->config.head_dim, k = r % D;

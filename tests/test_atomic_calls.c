@@ -1,9 +1,8 @@
 /* Crash-safe writing when system calls do less than asked: this program's own write, pwrite, pread,
  * fsync and close stand before libc's. */
 #define _GNU_SOURCE   /* RTLD_NEXT */
-#include "tests/scratch.h"
+#include "tests/next_call.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 
@@ -33,30 +32,23 @@ typedef ssize_t pwrite_call(int fd, const void *from, size_t bytes, off_t offset
 typedef ssize_t pread_call(int fd, void *to, size_t bytes, off_t offset);
 typedef int     close_call(int fd);
 
-/* libc's own. POSIX lets what dlsym finds be called; C has no cast for it. */
-static void find(const char *name, void *call) {
-    void *found = dlsym(RTLD_NEXT, name);
-    if (found == NULL) abort();
-    memcpy(call, &found, sizeof found);
-}
-
 ssize_t write(int fd, const void *from, size_t bytes) {
     write_call *call;
-    find("write", &call);
+    next_call("write", &call);
     if (fails(WRITE)) return plan.error == 0 ? 0 : -1;
     return call(fd, from, plan.active && plan.one_byte && bytes > 0 ? 1 : bytes);
 }
 
 ssize_t pwrite(int fd, const void *from, size_t bytes, off_t offset) {
     pwrite_call *call;
-    find("pwrite64", &call);
+    next_call("pwrite64", &call);
     if (fails(WRITE)) return plan.error == 0 ? 0 : -1;
     return call(fd, from, plan.active && plan.one_byte && bytes > 0 ? 1 : bytes, offset);
 }
 
 ssize_t pread(int fd, void *to, size_t bytes, off_t offset) {
     pread_call *call;
-    find("pread64", &call);
+    next_call("pread64", &call);
     if (fails(READ)) return plan.error == 0 ? 0 : -1;
     return call(fd, to, plan.active && plan.one_byte && bytes > 0 ? 1 : bytes, offset);
 }
@@ -68,7 +60,7 @@ int fsync(int fd) {
 
 int close(int fd) {
     close_call *call;
-    find("close", &call);
+    next_call("close", &call);
     const bool wrong = fails(CLOSE);
     const int error = errno, result = call(fd);
     if (wrong) errno = error;

@@ -11,10 +11,6 @@
 #define TOKENS "\"tokens\":[["
 #define OTHER "golden/cases/mixtral_e5k2/t13.f32.npz"
 
-static void ok(mr_status status, const mr_err *e) {
-    if (status != MR_OK) fail_msg("%s", e->text);
-}
-
 /* ---- copies of a good trace with one change -------------------------------------------------- */
 
 typedef enum {
@@ -64,26 +60,26 @@ static bool changed_tensor(mr_tensor *t, float *x, idx n, change how) {
 
 static void add_foreign(mr_trace_writer *writer, mr_err *e) {
     static const double three[] = {1, 2, 3};
-    ok(mr_trace_add(writer, &(mr_tensor){"my.tensor", MR_F64, 1, {3}, three}, e), e);
+    must(mr_trace_add(writer, &(mr_tensor){"my.tensor", MR_F64, 1, {3}, three}, e), e);
 }
 
 static void copy_trace(const char *from, const char *to, change how) {
     mr_trace *trace;
     mr_trace_writer *writer;
     mr_err e = {0};
-    ok(mr_trace_open(from, &trace, &e), &e);
-    ok(mr_trace_create(to, 1, &writer, &e), &e);
+    must(mr_trace_open(from, &trace, &e), &e);
+    must(mr_trace_create(to, 1, &writer, &e), &e);
     for (idx i = 0; i < mr_trace_count(trace); i++) {
         mr_tensor t = *mr_trace_tensor(trace, i);
         char name[128];
         const idx n = mr_count(t.rank, t.dim);
         double *wide = malloc((size_t)(n + 1) * sizeof *wide);
         float *x = malloc((size_t)(n + 1) * sizeof *x);
-        ok(mr_trace_read(trace, i, wide, &e), &e);
+        must(mr_trace_read(trace, i, wide, &e), &e);
         for (idx k = 0; k < n; k++) x[k] = (float)wide[k];
         snprintf(name, sizeof name, "%s", t.name);
         t.name = name, t.dtype = MR_F32, t.data = x;
-        if (changed_tensor(&t, x, n, how)) ok(mr_trace_add(writer, &t, &e), &e);
+        if (changed_tensor(&t, x, n, how)) must(mr_trace_add(writer, &t, &e), &e);
         free(x);
         free(wide);
     }
@@ -91,7 +87,7 @@ static void copy_trace(const char *from, const char *to, change how) {
     char *meta = malloc(strlen(mr_trace_meta(trace)) + 100);
     strcpy(meta, mr_trace_meta(trace));
     change_meta(meta, how);
-    ok(mr_trace_finish(writer, how == NO_META ? NULL : meta, &e), &e);
+    must(mr_trace_finish(writer, how == NO_META ? NULL : meta, &e), &e);
     free(meta);
     mr_trace_close(trace);
 }
@@ -219,10 +215,10 @@ static void test_damaged(void **state) {
         mr_trace *trace;
         mr_err e = {0};
         size_t n;
-        ok(mr_trace_create(scratch(names[k]), 1, &writer, &e), &e);
-        ok(mr_trace_add(writer, &(mr_tensor){"layers.0.h", MR_F32, 2, {2, 3}, x}, &e), &e);
-        ok(mr_trace_add(writer, &(mr_tensor){"norm", MR_F32, 1, {6}, x}, &e), &e);
-        ok(mr_trace_finish(writer, "{}", &e), &e);
+        must(mr_trace_create(scratch(names[k]), 1, &writer, &e), &e);
+        must(mr_trace_add(writer, &(mr_tensor){"layers.0.h", MR_F32, 2, {2, 3}, x}, &e), &e);
+        must(mr_trace_add(writer, &(mr_tensor){"norm", MR_F32, 1, {6}, x}, &e), &e);
+        must(mr_trace_finish(writer, "{}", &e), &e);
         unsigned char *data = scratch_read(scratch(names[k]), &n);
         for (size_t length = 0; length < n; length++) {
             mr_err cut = {0};

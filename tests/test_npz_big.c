@@ -11,10 +11,6 @@ static void skip_unless_asked(void) {
     skip();
 }
 
-static void ok(mr_status status, const mr_err *err) {
-    if (status != MR_OK) fail_msg("%s", err->text);
-}
-
 /* Zeroed memory, which the system lends page by page when it is touched. */
 static unsigned char *zeros(size_t bytes) {
     void *data = calloc(bytes, 1);
@@ -34,16 +30,16 @@ static void test_big_tensor(void **state) {
     skip_unless_asked();
     unsigned char *data = zeros(bytes);
     const mr_tensor t = {"zeros", MR_F32, 2, {(idx)bytes / 8, 2}, data};
-    ok(mr_npz_create(scratch("z.npz"), &writer, &err), &err);
-    ok(mr_npz_add(writer, &t, &err), &err);
-    ok(mr_npz_finish(writer, &err), &err);
+    must(mr_npz_create(scratch("z.npz"), &writer, &err), &err);
+    must(mr_npz_add(writer, &t, &err), &err);
+    must(mr_npz_finish(writer, &err), &err);
     assert_int_equal(stat(scratch("z.npz"), &info), 0);
     print_message("5 GB of zeros: %lld bytes\n", (long long)info.st_size);
 
-    ok(mr_npz_open(scratch("z.npz"), &npz, &err), &err);
+    must(mr_npz_open(scratch("z.npz"), &npz, &err), &err);
     assert_int_equal(mr_npz_tensor(npz, 0)->dim[0], bytes / 8);
     data[0] = data[bytes / 2] = data[bytes - 1] = 1;
-    ok(mr_npz_read(npz, 0, data, &err), &err);
+    must(mr_npz_read(npz, 0, data, &err), &err);
     assert_int_equal(data[0] | data[bytes / 2] | data[bytes - 1], 0);
     mr_npz_close(npz);
     free(data);
@@ -67,23 +63,23 @@ static void test_big_offsets(void **state) {
         x ^= x << 17;
         noise[i] = x;
     }
-    ok(mr_npz_create(scratch("n.npz"), &writer, &err), &err);
+    must(mr_npz_create(scratch("n.npz"), &writer, &err), &err);
     for (int i = 0; i <= TENSORS; i++) {
         char name[32];
         snprintf(name, sizeof name, "noise.%d", i);
         const mr_tensor t = {name, MR_U8, 1, {i < TENSORS ? (idx)bytes : 5}, noise};
-        ok(mr_npz_add(writer, &t, &err), &err);
+        must(mr_npz_add(writer, &t, &err), &err);
     }
-    ok(mr_npz_finish(writer, &err), &err);
+    must(mr_npz_finish(writer, &err), &err);
     assert_int_equal(stat(scratch("n.npz"), &info), 0);
     print_message("%d tensors of noise: %lld bytes\n", TENSORS, (long long)info.st_size);
     assert_true(info.st_size > 4294967296);
 
-    ok(mr_npz_open(scratch("n.npz"), &npz, &err), &err);
+    must(mr_npz_open(scratch("n.npz"), &npz, &err), &err);
     unsigned char last[5], *back = zeros(bytes);
-    ok(mr_npz_read(npz, mr_npz_find(npz, "noise.18"), last, &err), &err);
+    must(mr_npz_read(npz, mr_npz_find(npz, "noise.18"), last, &err), &err);
     assert_memory_equal(last, noise, 5);
-    ok(mr_npz_read(npz, mr_npz_find(npz, "noise.17"), back, &err), &err);
+    must(mr_npz_read(npz, mr_npz_find(npz, "noise.17"), back, &err), &err);
     assert_int_equal(memcmp(back, noise, bytes), 0);
     mr_npz_close(npz);
     free(back);
@@ -101,16 +97,16 @@ static void test_many_members(void **state) {
         mr_err err = {0};
         char name[32];
         unsigned char byte = 0;
-        ok(mr_npz_create(scratch("m.npz"), &writer, &err), &err);
+        must(mr_npz_create(scratch("m.npz"), &writer, &err), &err);
         for (int i = 0; i < count; i++) {
             const unsigned char value = (unsigned char)(i & 255);
             snprintf(name, sizeof name, "t%d", i);
-            ok(mr_npz_add(writer, &(mr_tensor){name, MR_U8, 0, {0}, &value}, &err), &err);
+            must(mr_npz_add(writer, &(mr_tensor){name, MR_U8, 0, {0}, &value}, &err), &err);
         }
-        ok(mr_npz_finish(writer, &err), &err);
-        ok(mr_npz_open(scratch("m.npz"), &npz, &err), &err);
+        must(mr_npz_finish(writer, &err), &err);
+        must(mr_npz_open(scratch("m.npz"), &npz, &err), &err);
         assert_int_equal(mr_npz_count(npz), count);
-        ok(mr_npz_read(npz, mr_npz_find(npz, "t65533"), &byte, &err), &err);
+        must(mr_npz_read(npz, mr_npz_find(npz, "t65533"), &byte, &err), &err);
         assert_int_equal(byte, 65533 & 255);
         mr_npz_close(npz);
     }

@@ -2,9 +2,8 @@
  * and inflate stand before those of libc and zlib. */
 #define _GNU_SOURCE                 /* RTLD_NEXT */
 #define _FILE_OFFSET_BITS 64        /* pread is the one that golden/zip_stream.c calls */
-#include "tests/scratch.h"
+#include "tests/next_call.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <math.h>
 #include <zlib.h>
@@ -19,16 +18,9 @@ static struct {
     int    inits, inflates;      /* out of memory */
 } plan;
 
-/* libc's and zlib's own. POSIX lets what dlsym finds be called; C has no cast for it. */
-static void find(const char *name, void *call) {
-    void *found = dlsym(RTLD_NEXT, name);
-    if (found == NULL) abort();
-    memcpy(call, &found, sizeof found);
-}
-
 ssize_t pread(int fd, void *to, size_t bytes, off_t offset) {
     ssize_t (*call)(int fd, void *to, size_t bytes, off_t offset);
-    find("pread64", &call);
+    next_call("pread64", &call);
     if (plan.times > 0) {
         plan.times--;
         errno = plan.error;
@@ -39,13 +31,13 @@ ssize_t pread(int fd, void *to, size_t bytes, off_t offset) {
 
 int inflateInit2_(z_stream *z, int bits, const char *version, int size) {
     int (*call)(z_stream *z, int bits, const char *version, int size);
-    find("inflateInit2_", &call);
+    next_call("inflateInit2_", &call);
     return plan.inits-- > 0 ? Z_MEM_ERROR : call(z, bits, version, size);
 }
 
 int inflate(z_stream *z, int flush) {
     int (*call)(z_stream *z, int flush);
-    find("inflate", &call);
+    next_call("inflate", &call);
     return plan.inflates-- > 0 ? Z_MEM_ERROR : call(z, flush);
 }
 

@@ -5,10 +5,6 @@
 #include "golden/record.h"
 #include "golden/trace.h"
 
-static void ok(mr_status status, const mr_err *err) {
-    if (status != MR_OK) fail_msg("%s", err->text);
-}
-
 static void closes(mr_record *r) {
     if (mr_record_close(r) != 0) fail_msg("%s", r->error);
 }
@@ -63,7 +59,7 @@ static void test_types(void **state) {
     assert_true(size[0] == size[1] && memcmp(first, second, size[0]) == 0);
     free(first);
     free(second);
-    ok(mr_npz_open(scratch("types.npz"), &npz, &err), &err);
+    must(mr_npz_open(scratch("types.npz"), &npz, &err), &err);
     assert_int_equal(mr_npz_count(npz), TYPES + 1);
     for (int i = 0; i < TYPES; i++) {
         unsigned char back[48];
@@ -73,7 +69,7 @@ static void test_types(void **state) {
         assert_int_equal(t->rank, 2);
         assert_int_equal(t->dim[0], 2);
         assert_int_equal(t->dim[1], 3);
-        ok(mr_npz_read(npz, i + 1, back, &err), &err);   /* the CRC is checked here */
+        must(mr_npz_read(npz, i + 1, back, &err), &err);   /* the CRC is checked here */
         check_bits(t->name, all[i].data, back, 6, mr_dtype_size(t->dtype));
     }
     mr_npz_close(npz);
@@ -98,14 +94,14 @@ static void test_shapes(void **state) {
     mr_record_add(&r, "last", MR_REC_I32, 2, last, NULL);
     closes(&r);
 
-    ok(mr_trace_open(scratch("shapes.npz"), &trace, &err), &err);
+    must(mr_trace_open(scratch("shapes.npz"), &trace, &err), &err);
     assert_int_equal(mr_trace_count(trace), 11);
     assert_string_equal(mr_trace_meta(trace), meta);
     for (int rank = 0; rank <= 8; rank++) {
         const mr_tensor *t = mr_trace_tensor(trace, rank);
         assert_int_equal(t->rank, rank);
         for (int k = 0; k < rank; k++) assert_int_equal(t->dim[k], dims[k]);
-        ok(mr_trace_read(trace, rank, back, &err), &err);
+        must(mr_trace_read(trace, rank, back, &err), &err);
         assert_true(back[0] == 5);
     }
     assert_int_equal(mr_trace_tensor(trace, 9)->dim[0], 0);
@@ -127,11 +123,11 @@ static void test_sizes(void **state) {
         mr_record_add(&r, name, MR_REC_U8, 1, &n, data + (n > 290 ? 300 - n : n % 7));
     }
     closes(&r);
-    ok(mr_npz_open(scratch("sizes.npz"), &npz, &err), &err);
+    must(mr_npz_open(scratch("sizes.npz"), &npz, &err), &err);
     assert_int_equal(mr_npz_count(npz), 300);
     for (idx n = 0; n < 300; n++) {
         assert_int_equal(mr_npz_tensor(npz, n)->dim[0], n);
-        ok(mr_npz_read(npz, n, back, &err), &err);
+        must(mr_npz_read(npz, n, back, &err), &err);
         check_bits("sizes", data + (n > 290 ? 300 - n : n % 7), back, n, 1);
     }
     mr_npz_close(npz);
@@ -152,9 +148,9 @@ static void test_many(void **state) {
             mr_record_add(&r, name, MR_REC_U16, 0, NULL, &value);
         }
         closes(&r);
-        ok(mr_npz_open(scratch("many.npz"), &npz, &err), &err);
+        must(mr_npz_open(scratch("many.npz"), &npz, &err), &err);
         assert_int_equal(mr_npz_count(npz), count);
-        ok(mr_npz_read(npz, mr_npz_find(npz, "t65533"), &value, &err), &err);
+        must(mr_npz_read(npz, mr_npz_find(npz, "t65533"), &value, &err), &err);
         assert_int_equal(value, 65533);
         mr_npz_close(npz);
     }
@@ -179,11 +175,11 @@ static void test_big(void **state) {
     mr_record_add(&r, "small", MR_REC_U8, 1, &five, "hello");
     mr_record_add(&r, "last", MR_REC_U8, 1, &bytes, data);
     closes(&r);
-    ok(mr_npz_open(scratch("big.npz"), &npz, &err), &err);
-    ok(mr_npz_read(npz, mr_npz_find(npz, "small"), back, &err), &err);
+    must(mr_npz_open(scratch("big.npz"), &npz, &err), &err);
+    must(mr_npz_read(npz, mr_npz_find(npz, "small"), back, &err), &err);
     assert_memory_equal(back, "hello", 5);
     data[bytes - 1] = 0;
-    ok(mr_npz_read(npz, mr_npz_find(npz, "last"), data, &err), &err);
+    must(mr_npz_read(npz, mr_npz_find(npz, "last"), data, &err), &err);
     assert_int_equal(data[bytes - 1], 9);
     mr_npz_close(npz);
     free(data);

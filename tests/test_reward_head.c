@@ -51,10 +51,6 @@ static void refused_labels(void **state) {
     }
 }
 
-static void must(mr_status status, const mr_err *e) {
-    if (status != MR_OK) fail_msg("%s", e->text);
-}
-
 /* PyTorch's model through both layouts and back: every element, the name of the head, its place. */
 static void saved_and_read(void **state) {
     static const char *const models[] = {"golden/cases/grad_reward",

@@ -12,14 +12,10 @@
 
 static const char *const endings[] = {"t.npz", "t.safetensors"};
 
-static void ok(mr_status status, const mr_err *err) {
-    if (status != MR_OK) fail_msg("%s", err->text);
-}
-
 static mr_trace *open_good(const char *path) {
     mr_trace *trace;
     mr_err err = {0};
-    ok(mr_trace_open(path, &trace, &err), &err);
+    must(mr_trace_open(path, &trace, &err), &err);
     return trace;
 }
 
@@ -38,7 +34,7 @@ static void expect(mr_trace *trace, const char *name, mr_dtype dtype, int rank, 
     idx count = mr_count(rank, dim);
     double *got = malloc((size_t)(count + 1) * sizeof *got);
     got[count] = 42;
-    ok(mr_trace_read(trace, i, got, &err), &err);
+    must(mr_trace_read(trace, i, got, &err), &err);
     for (idx k = 0; k < count; k++)
         if (!(got[k] == want[k] || (isnan(got[k]) && isnan(want[k]))))
             fail_msg("%s[%td]: got %.17g, want %.17g", name, k, got[k], want[k]);
@@ -78,14 +74,14 @@ static void test_types(void **state) {
         for (idx calls = 1; calls <= 2; calls++) {
             mr_trace_writer *writer;
             mr_err err = {0};
-            ok(mr_trace_create(scratch(endings[e]), calls, &writer, &err), &err);
+            must(mr_trace_create(scratch(endings[e]), calls, &writer, &err), &err);
             for (int i = 0; i < 8; i++)
-                ok(mr_trace_add(writer,
-                                &(mr_tensor){all[i].name, all[i].dtype, 1, {5},
-                                             all[i].data}, &err), &err);
-            ok(mr_trace_add(writer, &(mr_tensor){"none", MR_F32, 2, {0, 3}, NULL}, &err), &err);
-            ok(mr_trace_add(writer, &(mr_tensor){"loss.x", MR_F64, 0, {0}, f64}, &err), &err);
-            ok(mr_trace_finish(writer, "{\"seed\": 1}", &err), &err);
+                must(mr_trace_add(writer,
+                                  &(mr_tensor){all[i].name, all[i].dtype, 1, {5}, all[i].data},
+                                  &err), &err);
+            must(mr_trace_add(writer, &(mr_tensor){"none", MR_F32, 2, {0, 3}, NULL}, &err), &err);
+            must(mr_trace_add(writer, &(mr_tensor){"loss.x", MR_F64, 0, {0}, f64}, &err), &err);
+            must(mr_trace_finish(writer, "{\"seed\": 1}", &err), &err);
 
             mr_trace *trace = open_good(scratch(endings[e]));
             assert_int_equal(mr_trace_count(trace), 10);
@@ -108,9 +104,9 @@ static void test_no_meta(void **state) {
     for (int e = 0; e < 2; e++) {
         mr_trace_writer *writer;
         mr_err err = {0};
-        ok(mr_trace_create(scratch(endings[e]), 1, &writer, &err), &err);
-        ok(mr_trace_add(writer, &(mr_tensor){"zz", MR_U8, 1, {1}, "a"}, &err), &err);
-        ok(mr_trace_finish(writer, e == 0 ? NULL : "", &err), &err);
+        must(mr_trace_create(scratch(endings[e]), 1, &writer, &err), &err);
+        must(mr_trace_add(writer, &(mr_tensor){"zz", MR_U8, 1, {1}, "a"}, &err), &err);
+        must(mr_trace_finish(writer, e == 0 ? NULL : "", &err), &err);
         mr_trace *trace = open_good(scratch(endings[e]));
         assert_string_equal(mr_trace_meta(trace), "");
         assert_int_equal(mr_trace_count(trace), 1);
@@ -150,17 +146,17 @@ static void write_run(mr_trace_writer *writer) {
             for (idx t = 0; t < n; t++)
                 for (idx s = 0; s < 4; s++) scores[at++] = value(h, first + t, s);
         for (idx t = 0; t < n; t++) h_part[t] = (float)(first + t);
-        ok(mr_trace_add(writer, &(mr_tensor){"layers.0.q", MR_F32, 3, {n, 2, 2}, q}, &err), &err);
-        ok(mr_trace_add(writer, &(mr_tensor){"layers.0.scores", MR_F32, 3, {2, n, 4}, scores},
-                        &err), &err);
-        ok(mr_trace_add(writer, &(mr_tensor){"layers.0.probs", MR_F32, 3, {2, n, 4}, scores}, &err),
-           &err);
-        ok(mr_trace_add(writer, &(mr_tensor){"h", MR_F32, 1, {n}, h_part}, &err), &err);
+        must(mr_trace_add(writer, &(mr_tensor){"layers.0.q", MR_F32, 3, {n, 2, 2}, q}, &err), &err);
+        must(mr_trace_add(writer, &(mr_tensor){"layers.0.scores", MR_F32, 3, {2, n, 4}, scores},
+                          &err), &err);
+        must(mr_trace_add(writer, &(mr_tensor){"layers.0.probs", MR_F32, 3, {2, n, 4}, scores},
+                          &err), &err);
+        must(mr_trace_add(writer, &(mr_tensor){"h", MR_F32, 1, {n}, h_part}, &err), &err);
         memset(q, 0, sizeof q);   /* the writer must have its own copy */
         memset(scores, 0, sizeof scores);
     }
-    ok(mr_trace_add(writer, &(mr_tensor){"layers.0.cache_k", MR_U8, 1, {2}, "\1\2"}, &err), &err);
-    ok(mr_trace_add(writer, &(mr_tensor){"loss", MR_F64, 0, {0}, &(double){0.5}}, &err), &err);
+    must(mr_trace_add(writer, &(mr_tensor){"layers.0.cache_k", MR_U8, 1, {2}, "\1\2"}, &err), &err);
+    must(mr_trace_add(writer, &(mr_tensor){"loss", MR_F64, 0, {0}, &(double){0.5}}, &err), &err);
 }
 
 static void test_calls(void **state) {
@@ -171,9 +167,9 @@ static void test_calls(void **state) {
     for (int e = 0; e < 2; e++) {
         mr_trace_writer *writer;
         mr_err err = {0};
-        ok(mr_trace_create(scratch(endings[e]), 4, &writer, &err), &err);
+        must(mr_trace_create(scratch(endings[e]), 4, &writer, &err), &err);
         write_run(writer);
-        ok(mr_trace_finish(writer, "{}", &err), &err);
+        must(mr_trace_finish(writer, "{}", &err), &err);
         mr_trace *trace = open_good(scratch(endings[e]));
         assert_int_equal(mr_trace_count(trace), 6);
         expect(trace, "layers.0.q", MR_F32, 3, (idx[]){6, 2, 2}, q);

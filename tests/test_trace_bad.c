@@ -7,17 +7,13 @@
 
 static const char *const endings[] = {"t.npz", "t.safetensors"};
 
-static void ok(mr_status status, const mr_err *err) {
-    if (status != MR_OK) fail_msg("%s", err->text);
-}
-
 /* Adding `second` after `first` fails with this message, and nothing is left behind. */
 static void refuse(int ending, idx calls, mr_tensor first, mr_tensor second, const char *text) {
     mr_trace_writer *writer;
     mr_err err = {0};
     scratch_files(true);
-    ok(mr_trace_create(scratch(endings[ending]), calls, &writer, &err), &err);
-    ok(mr_trace_add(writer, &first, &err), &err);
+    must(mr_trace_create(scratch(endings[ending]), calls, &writer, &err), &err);
+    must(mr_trace_add(writer, &first, &err), &err);
     check_refused(mr_trace_add(writer, &second, &err), MR_BAD, &err, text);
     mr_trace_abandon(writer);
     assert_int_equal(scratch_files(false), 0);
@@ -74,8 +70,8 @@ static void test_abandon(void **state) {
             size_t bytes;
             scratch_files(true);
             const char *path = scratch_write(endings[e], "old", 3);
-            ok(mr_trace_create(path, calls, &writer, &err), &err);
-            ok(mr_trace_add(writer, &(mr_tensor){"x", MR_U8, 1, {1}, "a"}, &err), &err);
+            must(mr_trace_create(path, calls, &writer, &err), &err);
+            must(mr_trace_add(writer, &(mr_tensor){"x", MR_U8, 1, {1}, "a"}, &err), &err);
             mr_trace_abandon(writer);
             unsigned char *old = scratch_read(path, &bytes);
             assert_int_equal(bytes, 3);
@@ -92,11 +88,11 @@ static void refuse_meta(const mr_tensor *meta, const char *text) {
         mr_err err = {0};
         const char *path = scratch(endings[e]);
         if (e == 0) {
-            ok(mr_npz_create(path, &writer, &err), &err);
-            ok(mr_npz_add(writer, meta, &err), &err);
-            ok(mr_npz_finish(writer, &err), &err);
+            must(mr_npz_create(path, &writer, &err), &err);
+            must(mr_npz_add(writer, meta, &err), &err);
+            must(mr_npz_finish(writer, &err), &err);
         } else {
-            ok(mr_safetensors_save(path, meta, 1, NULL, &err), &err);
+            must(mr_safetensors_save(path, meta, 1, NULL, &err), &err);
         }
         check_refused(mr_trace_open(path, &trace, &err), MR_BAD, &err, text);
         assert_null(trace);

@@ -9,30 +9,26 @@ enum { HELD = 8 << 20, ROOM = 1 << 20 };   /* docs/FORMATS.md */
 
 static unsigned char big[HELD + 8];   /* too much for memory: what follows is written as it comes */
 
-static void ok(mr_status status, const mr_err *err) {
-    if (status != MR_OK) fail_msg("%s", err->text);
-}
-
 static mr_trace_writer *begin(idx bytes) {
     mr_trace_writer *writer;
     mr_err err = {0};
     for (size_t i = 0; i < sizeof big; i++) big[i] = (unsigned char)(i * 2654435761u >> 13);
-    ok(mr_trace_create(scratch("t.safetensors"), 1, &writer, &err), &err);
-    ok(mr_trace_add(writer, &(mr_tensor){"big", MR_F64, 1, {bytes / 8}, big}, &err), &err);
+    must(mr_trace_create(scratch("t.safetensors"), 1, &writer, &err), &err);
+    must(mr_trace_add(writer, &(mr_tensor){"big", MR_F64, 1, {bytes / 8}, big}, &err), &err);
     return writer;
 }
 
 static void add(mr_trace_writer *writer, const char *name, mr_dtype dtype, idx n,
                 const void *data) {
     mr_err err = {0};
-    ok(mr_trace_add(writer, &(mr_tensor){name, dtype, 1, {n}, data}, &err), &err);
+    must(mr_trace_add(writer, &(mr_tensor){name, dtype, 1, {n}, data}, &err), &err);
 }
 
 /* The finished file; *header gets the length of its header. */
 static unsigned char *finish(mr_trace_writer *writer, const char *meta, size_t *bytes,
                              size_t *header) {
     mr_err err = {0};
-    ok(mr_trace_finish(writer, meta, &err), &err);
+    must(mr_trace_finish(writer, meta, &err), &err);
     unsigned char *file = scratch_read(scratch("t.safetensors"), bytes);
     *header = 0;
     for (int i = 7; i >= 0; i--) *header = *header << 8 | file[i];
@@ -126,7 +122,7 @@ static void test_any_order(void **state) {
             add(w, name, types[random >> 30].dtype, (idx)(random >> 20 & 15), big + k);
         }
         unsigned char *file = finish(w, "{}", &bytes, &header);
-        ok(mr_trace_open(scratch("t.safetensors"), &trace, &err), &err);
+        must(mr_trace_open(scratch("t.safetensors"), &trace, &err), &err);
         assert_int_equal(mr_trace_count(trace), 61);
         mr_trace_close(trace);
         for (int k = 0; k < 60; k++)
