@@ -32,16 +32,28 @@ static idx absent(const mr_matrix *m) {
     return count;
 }
 
+/* Its pages are mapped no more; they stay in memory until somebody throws them away. */
+static void unmap(const mr_matrix *m) {
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)m->data / page * page;
+    const size_t bytes = (size_t)(m->rows * m->cols * mr_dtype_size(m->dtype));
+    assert_int_equal(madvise((void *)at, bytes, MADV_DONTNEED), 0);
+}
+
+/* Throws away what no process has mapped of the model's file. */
+static void forget_unmapped(void) {
+    const int fd = open(scratch("model/consolidated.safetensors"), O_RDONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+    close(fd);
+}
+
 /* Writes the model and opens it with nothing of it in memory; false where the file system keeps
  * its files there. */
 static bool open_cold(const mr_checkpoint *made, mr_checkpoint *cold) {
     mr_err err = {0};
     must(mr_checkpoint_save(&made->model, scratch("model"), MR_LAYOUT_NATIVE, true, MR_F32, &err),
          &err);
-    const int fd = open(scratch("model/consolidated.safetensors"), O_RDONLY);
-    assert_true(fd >= 0);
-    assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
-    close(fd);
+    forget_unmapped();
     must(mr_checkpoint_open(scratch("model"), cold, &err), &err);
     return absent(&cold->model.layers[1].ffn[0].w1) > 0;
 }
@@ -97,6 +109,32 @@ static void test_a_layer_of_which_only_the_beginnings_are_there(void **state) {
     mr_checkpoint_close(&made);
 }
 
+/* Layer 0 in memory: there is room. Its attention gone: what lies behind goes as well. */
+static void test_layers_behind_go_once_memory_is_short(void **state) {
+    mr_checkpoint made, cold;
+    mr_err err = {0};
+    (void)state;
+    must(mr_checkpoint_formula(&config, &made, &err), &err);
+    if (!open_cold(&made, &cold)) leave(&made, &cold);
+    mr_pages_coming(&cold.model, 0);
+    for (idx l = 0; l < 2; l++)
+        for (int i = 0; i < 5; i++) comes(matrix(&cold, l, i));
+    mr_pages_coming(&cold.model, 2);
+    for (int i = 0; i < 5; i++) assert_int_equal(absent(matrix(&cold, 1, i)), 0);
+    comes(&cold.model.output);
+
+    unmap(&cold.model.layers[0].wo);
+    unmap(&cold.model.output);
+    forget_unmapped();
+    assert_true(absent(&cold.model.layers[0].wo) > 0 && absent(&cold.model.output) > 0);
+    mr_pages_coming(&cold.model, 2);
+    for (int i = 0; i < 5; i++) assert_true(absent(matrix(&cold, 1, i)) > 0);
+    assert_int_equal(absent(matrix(&cold, 0, 2)), 0);
+    check_same(&made.model, &cold.model);
+    mr_checkpoint_close(&cold);
+    mr_checkpoint_close(&made);
+}
+
 /* Advice that throws pages away would empty a model that no file backs. */
 static void test_a_model_without_a_file_keeps_its_weights(void **state) {
     mr_checkpoint made, same;
@@ -114,6 +152,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_a_layer_and_the_next_come_into_memory, drop_all),
         cmocka_unit_test_teardown(test_a_layer_of_which_only_the_beginnings_are_there, drop_all),
+        cmocka_unit_test_teardown(test_layers_behind_go_once_memory_is_short, drop_all),
         cmocka_unit_test_teardown(test_a_model_without_a_file_keeps_its_weights, drop_all),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);

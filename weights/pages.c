@@ -8,6 +8,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#ifndef MADV_COLD   /* Linux 5.4 has both */
+#define MADV_COLD MADV_NORMAL
+#define MADV_PAGEOUT MADV_NORMAL
+#endif
+
 /* Bytes not worth a look; pages looked at; and bytes asked for at a time, of which Linux reads no
  * more than the device takes in one request, and keeps quiet about it. */
 enum { SMALL = 1 << 18, LOOKS = 4, PIECE = 1 << 20 };
@@ -31,9 +36,9 @@ static void add(pages *p, const mr_matrix *m) {
     if (m->data != NULL && bytes >= SMALL) p->part[p->count++] = (span){begin, end - begin};
 }
 
-/* Those of layer l, in the order of use, or of the output head behind the last layer; NULL when
- * there is no memory for the list. */
-static pages *pages_of(const mr_model *model, idx l) {
+/* Those of layer l, in the order of use, or only those that every token uses; behind the last layer
+ * those of the output head. NULL when there is no memory for the list. */
+static pages *pages_of(const mr_model *model, idx l, bool all) {
     const idx blocks = model->config.n_experts > 0 ? model->config.n_experts : 1;
     pages *p = mr_alloc((idx)sizeof *p + (4 + 3 * blocks) * (idx)sizeof(span), 1, NULL);
     if (p == NULL) return NULL;
@@ -44,7 +49,7 @@ static pages *pages_of(const mr_model *model, idx l) {
     }
     const mr_layer *w = &model->layers[l];
     add(p, &w->wq), add(p, &w->wk), add(p, &w->wv), add(p, &w->wo);
-    for (idx e = 0; e < blocks; e++)
+    for (idx e = 0; e < blocks && all; e++)
         add(p, &w->ffn[e].w1), add(p, &w->ffn[e].w3), add(p, &w->ffn[e].w2);
     return p;
 }
@@ -79,32 +84,38 @@ static void *bring(void *list) {
     return NULL;
 }
 
-/* Starts to bring layer l when some of it is missing. Reading takes a thread of its own: the system
- * works for it as long as the disk does (finding a page for 4 KiB, putting another one out), and
- * so it goes on while a layer is computed. */
-static bool bring_missing(const mr_model *model, idx l) {
-    pthread_t thread;
-    pages *p = pages_of(model, l);
-    if (p == NULL || !missing(p)) {
-        mr_free(p);
-        return false;
-    }
-    if (pthread_create(&thread, NULL, bring, p) == 0) pthread_detach(thread);
-    else bring(p);
-    return true;
+static bool layer_missing(const mr_model *model, idx l, bool all) {
+    pages *p = pages_of(model, l, all);
+    const bool is = p != NULL && missing(p);
+    mr_free(p);
+    return is;
 }
 
-/* The first pages to go when others need the room, used or not. */
-static void let_go(const mr_model *model, idx l) {
-    pages *p = pages_of(model, l);
-#ifdef MADV_COLD
-    for (idx i = 0; p != NULL && i < p->count; i++)
-        madvise((void *)p->part[i].begin, p->part[i].bytes, MADV_COLD);
-#endif
+/* Starts to bring layer l. Reading takes a thread of its own: the system works for it as long as
+ * the disk does (finding a page for 4 KiB, putting another one out), and so it goes on while a
+ * layer is computed. */
+static void start_to_bring(const mr_model *model, idx l) {
+    pthread_t thread;
+    pages *p = pages_of(model, l, true);
+    if (p == NULL) return;
+    if (pthread_create(&thread, NULL, bring, p) == 0) pthread_detach(thread);
+    else bring(p);
+}
+
+/* The first pages to go when others need the room, used or not; `now`: they go at once. */
+static void let_go(const mr_model *model, idx l, bool now) {
+    pages *p = pages_of(model, l, true);
+    for (idx i = 0; p != NULL && i < p->count; i++) {
+        const span s = p->part[i];
+        madvise((void *)s.begin, s.bytes, MADV_COLD);
+        if (now) madvise((void *)s.begin, s.bytes, MADV_PAGEOUT);
+    }
     mr_free(p);
 }
 
 void mr_pages_coming(const mr_model *model, idx layer) {
-    if (layer == 0) bring_missing(model, 0);
-    if (bring_missing(model, layer + 1) && layer > 0) let_go(model, layer - 1);
+    if (layer == 0 && layer_missing(model, 0, true)) start_to_bring(model, 0);
+    if (!layer_missing(model, layer + 1, true)) return;
+    start_to_bring(model, layer + 1);
+    if (layer > 0) let_go(model, layer - 1, layer_missing(model, 0, false));
 }
