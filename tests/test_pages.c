@@ -62,10 +62,6 @@ static void advise(const mr_matrix *m, int advice) {
     assert_int_equal(madvise((void *)begin_of(m), shift + bytes_of(m), advice), 0);
 }
 
-static void advise_layer(idx l, int advice) {
-    for (int i = 0; matrix(l, i) != NULL; i++) advise(matrix(l, i), advice);
-}
-
 /* Throws away what no process has mapped of the model's file. */
 static void forget_unmapped(void) {
     const int fd = open(scratch("model/consolidated.safetensors"), O_RDONLY);
@@ -96,7 +92,8 @@ static void open_both(idx n_experts) {
     must(mr_checkpoint_save(&made.model, scratch("model"), MR_LAYOUT_NATIVE, true, MR_F32, &err),
          &err);
     must(mr_checkpoint_open(scratch("model"), &cold, &err), &err);
-    for (idx l = 0; l < c.n_layers; l++) advise_layer(l, MADV_RANDOM);
+    for (idx l = 0; l < c.n_layers; l++)
+        for (int i = 0; matrix(l, i) != NULL; i++) advise(matrix(l, i), MADV_RANDOM);
     advise(&cold.model.output, MADV_RANDOM);
     for (int turn = 0; !all_gone() && turn < 20; turn++) usleep(10000), forget_unmapped();
     if (!all_gone()) skip();
